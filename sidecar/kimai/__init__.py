@@ -1,0 +1,1 @@
+"""All that is known of Kimai: its console, its files, and how to reach both."""

@@ -1,0 +1,163 @@
+"""What a backup is called and what it holds: the ID, and the manifest that lies in and beside each archive."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple, Self
+
+import msgspec
+
+from sidecar.errors import Damaged
+
+FORMAT = 1
+INNER_NAME = "manifest.json"
+DATABASE_NAME = "database.sql"
+ENVIRONMENT_NAME = "container.env"
+SAFETY_SUFFIX = "_safety"
+TIME_FORMAT = "%Y%m%dT%H%M%SZ"
+
+_ID = re.compile(
+    r"kimai_(?P<instance>[a-z0-9_-]+)_(?P<version>[^_/\s]+)_(?P<time>[0-9]{8}T[0-9]{6}Z)(?P<safety>_safety)?"
+)
+
+
+class BackupId(NamedTuple):
+    """`kimai_<instance>_<kimai version>_<YYYYMMDDTHHMMSSZ>`, read from the right; a safety backup's ends in `_safety`."""
+
+    instance: str
+    kimai_version: str
+    created_at: datetime
+    safety: bool = False
+
+    def __str__(self) -> str:
+        stem = f"kimai_{self.instance}_{self.kimai_version}_{self.created_at.strftime(TIME_FORMAT)}"
+        return stem + SAFETY_SUFFIX if self.safety else stem
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Read an ID; None for a name that isn't one, and so isn't ours."""
+        match = _ID.fullmatch(text)
+        if match is None:
+            return None
+        try:
+            created_at = datetime.strptime(match["time"], TIME_FORMAT).replace(tzinfo=UTC)
+        except ValueError:
+            return None
+        return cls(match["instance"], match["version"], created_at, match["safety"] is not None)
+
+
+class Kimai(msgspec.Struct, kw_only=True, frozen=True):
+    """The application that was backed up, and how its version was learnt."""
+
+    version: str
+    version_source: str
+    image: str | None = None
+    image_digest: str | None = None
+    git_revision: str | None = None
+
+
+class Table(msgspec.Struct, kw_only=True, frozen=True):
+    """One table: its definition as normalised information_schema rows, its rows, and a digest over them."""
+
+    name: str
+    definition: dict[str, Any]
+    rows: int
+    digest: str
+
+
+class SchemaObject(msgspec.Struct, kw_only=True, frozen=True):
+    """A view, trigger, routine or event: its definition as normalised information_schema columns."""
+
+    kind: Literal["view", "trigger", "procedure", "function", "event", "sequence", "package", "package body"]
+    name: str
+    definition: dict[str, Any]
+
+
+class Database(msgspec.Struct, kw_only=True, frozen=True):
+    """The dump: where it came from, what is in it, and what could not be read. Sizes in bytes."""
+
+    flavour: Literal["mariadb", "mysql"]
+    server_version: str
+    name: str
+    charset: str
+    collation: str
+    newest_migration: str | None
+    tables: list[Table]
+    objects: list[SchemaObject] = []
+    size: int
+    sha256: str
+    largest_statement: int
+    unreadable: list[str] = []
+    unseen: list[str] = []
+
+
+class File(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """One file, folder or link below Kimai's root; the path is relative to it. Size in bytes, mtime in nanoseconds.
+
+    `path` is the archive's name for it. Where the exact name isn't UTF-8, `path` is escaped (`%FF` for a byte)
+    and `path_bytes` holds the exact one; the same for a link's target.
+    """
+
+    path: str
+    path_bytes: bytes | None = None
+    kind: Literal["file", "folder", "link"] = "file"
+    size: int = 0
+    mode: int
+    mtime: int
+    uid: int
+    gid: int
+    sha256: str | None = None
+    target: str | None = None
+    target_bytes: bytes | None = None
+
+
+class Archive(msgspec.Struct, kw_only=True, frozen=True):
+    """The zip itself, as it lies on the target."""
+
+    size: int
+    sha256: str
+
+
+class Manifest(msgspec.Struct, kw_only=True, frozen=True):
+    """The whole of a backup (docs/format.md). The copy inside the archive has no `archive`. No secret ever."""
+
+    format: int = FORMAT
+    id: str
+    instance: str
+    started_at: datetime
+    finished_at: datetime
+    tool_version: str
+    kimai: Kimai
+    database: Database
+    files: list[File]
+    missing: list[str] = []
+    unreadable: list[str] = []
+    changed: list[str] = []
+    app_secret: str | None = None
+    app_secret_source: str | None = None
+    warnings: list[str] = []
+    archive: Archive | None = None
+
+
+def encode(manifest: Manifest) -> bytes:
+    """The manifest as indented JSON text, UTF-8."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
+
+
+def decode(data: bytes) -> Manifest:
+    """Read a manifest. Raises `Damaged` for anything else, and for a format that this version doesn't know."""
+    try:
+        known = msgspec.json.decode(data, type=_Format).format
+        if known != FORMAT:
+            raise Damaged(f"manifest has format {known}, this version reads {FORMAT}", mend="Use a newer kimai-backup.")
+        return msgspec.json.decode(data, type=Manifest)
+    except msgspec.DecodeError as error:
+        raise Damaged(f"manifest can't be read: {error}") from error
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of the manifest (docs/manifest.schema.json)."""
+    return msgspec.json.schema(Manifest)
+
+
+class _Format(msgspec.Struct):
+    format: int

@@ -1,0 +1,1 @@
+"""Targets that keep backups, behind the five verbs of base."""
