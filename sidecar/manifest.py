@@ -150,7 +150,7 @@ def decode(data: bytes) -> Manifest:
         if known != FORMAT:
             raise Damaged(f"manifest has format {known}, this version reads {FORMAT}", mend="Use a newer kimai-backup.")
         return msgspec.json.decode(data, type=Manifest)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Damaged(f"manifest can't be read: {error}") from error
 
 

@@ -40,3 +40,10 @@ class Storage(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove the object; one that isn't there is no error."""
+
+
+def check_key(key: str) -> None:
+    """Raise `ValueError`, a fault of the caller, unless the key is a plain, visible file name in UTF-8."""
+    if not key or key.startswith(".") or "/" in key or "\0" in key:
+        raise ValueError(f"{key!r} can't be the name of a stored object")
+    key.encode()

@@ -1,0 +1,86 @@
+"""Whether a database holds what a manifest says: every table's definition, rows and digest, rendered again."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sidecar.database.definitions import Table, read_schema
+from sidecar.database.dump import newest_migration
+from sidecar.database.rows import Digest, read_rows
+from sidecar.database.snapshot import Snapshot
+from sidecar.manifest import Database
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that isn't as it was: where, what of it, and both values."""
+
+    where: str
+    what: str
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what} was {self.expected}, is {self.found}"
+
+
+def compare(
+    snapshot: Snapshot, expected: Database, advance: Callable[[int], None] = lambda rows: None
+) -> list[Difference]:
+    """Every difference between the snapshot and the manifest; none means equal, row for row.
+
+    Definitions are compared only on a server of the flavour and version they were read on: another one may
+    describe the same table in other words.
+    """
+    with snapshot.borrow() as session:
+        schema = read_schema(session)
+        same_server = session.flavour == expected.flavour and session.server_version == expected.server_version
+        migration = newest_migration(session)
+    found = {table.name: table for table in schema.tables}
+    wanted = {table.name: table for table in expected.tables}
+    differences = list(_names("table", set(wanted), set(found)))
+    if migration != expected.newest_migration:
+        differences.append(Difference("database", "newest migration", str(expected.newest_migration), str(migration)))
+    for name in sorted(set(wanted) & set(found)):
+        if same_server:
+            differences += _definitions(f"table {name}", wanted[name].definition, found[name].definition)
+        differences += _rows(snapshot, found[name], wanted[name].rows, wanted[name].digest, advance)
+    before = {(o.kind, o.name): o.definition for o in expected.objects}
+    after = {(o.kind, o.name): o.definition for o in schema.objects}
+    differences += _names("", {" ".join(key) for key in before}, {" ".join(key) for key in after})
+    if same_server:
+        for key in sorted(set(before) & set(after)):
+            differences += _definitions(" ".join(key), before[key], after[key])
+    return differences
+
+
+def _names(kind: str, wanted: set[str], found: set[str]) -> Iterator[Difference]:
+    for name in sorted(wanted - found):
+        yield Difference(f"{kind} {name}".strip(), "existence", "there", "missing")
+    for name in sorted(found - wanted):
+        yield Difference(f"{kind} {name}".strip(), "existence", "absent", "there")
+
+
+def _rows(
+    snapshot: Snapshot, table: Table, rows: int, digest: str, advance: Callable[[int], None]
+) -> Iterator[Difference]:
+    again = Digest(table)
+    for packet in read_rows(snapshot, table):
+        again.add(packet)
+        advance(packet.rows)
+    if again.rows != rows:
+        yield Difference(f"table {table.name}", "rows", str(rows), str(again.rows))
+    elif str(again) != digest:
+        yield Difference(f"table {table.name}", "digest", digest, str(again))
+
+
+def _definitions(where: str, before: Any, after: Any, path: str = "definition") -> Iterator[Difference]:
+    """The places in which two normalised definitions differ, as deep as they go."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted(set(before) | set(after)):
+            yield from _definitions(where, before.get(key), after.get(key), f"{path}.{key}")
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for number, (one, other) in enumerate(zip(before, after, strict=True)):
+            yield from _definitions(where, one, other, f"{path}[{number}]")
+    elif before != after:
+        yield Difference(where, path, repr(before), repr(after))

@@ -1,0 +1,312 @@
+"""One session on a MariaDB or MySQL server: opened, its settings made and read back, its limits and rights known."""
+
+import logging
+import re
+import ssl
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from typing import Any, Literal
+
+import pymysql
+import pymysql.connections
+import pymysql.converters
+import pymysql.cursors
+from pymysql.constants import CR, ER
+
+from sidecar.database.url import DatabaseUrl
+from sidecar.errors import KimaiBackupError, Unreachable
+
+log = logging.getLogger(__name__)
+
+CONNECT_DEADLINE = 10
+"""Seconds for the TCP connection and the greeting."""
+READ_DEADLINE = 300
+"""Seconds that a server may stay silent within one answer: a packet of a dump takes well under one."""
+LOCK_DEADLINE = 5
+"""Seconds that LOCK TABLES and metadata locks may wait: writers of all listed tables stall meanwhile."""
+PACKET_LIMIT = 4 * 1024 * 1024
+"""Bytes that one packet of rendered rows may have before it is asked for in halves."""
+
+Row = tuple[bytes | None, ...]
+Tls = Literal["off", "preferred", "required", "verify"]
+
+_SIGN_IN = {ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.BAD_DB_ERROR, 1698, 1130, 1040, 1226}
+_GONE = {CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, CR.CR_CONN_HOST_ERROR, CR.CR_CONNECTION_ERROR, 0, 1053, 1927}
+_CHANGED = {1412, 1054, 1146}
+_MENDS = {
+    ER.ACCESS_DENIED_ERROR: "Check user and password in DATABASE_URL.",
+    ER.DBACCESS_DENIED_ERROR: "Check the database's name in DATABASE_URL, and the user's rights on it.",
+    ER.BAD_DB_ERROR: "Check the database's name in DATABASE_URL.",
+    1698: "Check user and password in DATABASE_URL.",
+    1130: "The server refuses this host: grant the user access from it.",
+}
+
+SETTINGS: dict[str, str | int] = {
+    # Text and numbers are rendered by the session's rules: a hostile global default must not reach a dump.
+    "sql_mode": "NO_AUTO_VALUE_ON_ZERO",
+    "time_zone": "+00:00",
+    "character_set_client": "utf8mb4",
+    "character_set_connection": "utf8mb4",
+    "character_set_results": "binary",
+    "sql_quote_show_create": 1,
+    "sql_big_selects": 1,
+    "sql_select_limit": 18446744073709551615,
+    "group_concat_max_len": PACKET_LIMIT,
+    "lock_wait_timeout": LOCK_DEADLINE,
+    "net_read_timeout": 600,
+    "net_write_timeout": 600,
+    "wait_timeout": 28800,
+    "autocommit": 1,
+    "foreign_key_checks": 0,
+    "unique_checks": 1,
+}
+MARIADB_SETTINGS: dict[str, str | int] = {
+    "max_statement_time": 0,
+    "check_constraint_checks": 0,
+    "sql_if_exists": 0,
+    "system_versioning_asof": "DEFAULT",
+}
+MYSQL_SETTINGS: dict[str, str | int] = {
+    "max_execution_time": 0,
+    "information_schema_stats_expiry": 0,
+    "show_gipk_in_create_table_and_information_schema": 1,
+}
+
+
+class QueryFailed(KimaiBackupError):
+    """The server answered a statement with an error; `code` is its number."""
+
+    def __init__(self, what: str, *, code: int, mend: str = "") -> None:
+        super().__init__(what, mend=mend)
+        self.code = code
+
+
+class DefinitionChanged(QueryFailed):
+    """A table was altered, truncated, renamed or dropped under the snapshot: the dump must start again."""
+
+
+class Session:
+    """One connection, every result as raw bytes, every error one of ours."""
+
+    def __init__(self, connection: Any, url: DatabaseUrl) -> None:
+        self._connection = connection
+        self._url = url
+        self.warning_count = 0
+        self.variables: dict[str, str] = {}
+
+    def query(self, sql: str | bytes) -> list[Row]:
+        """Run a statement and read all its rows; `warning_count` tells how many warnings it gave."""
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(sql)
+                self.warning_count = cursor.warning_count
+                return list(cursor.fetchall())
+        except (pymysql.err.Error, OSError) as error:
+            raise translate(error, self._url) from error
+
+    def stream(self, sql: str) -> Iterator[Row]:
+        """Run a query and give its rows as they arrive; read it to the end before the next one."""
+        try:
+            with self._connection.cursor(pymysql.cursors.SSCursor) as cursor:
+                cursor.execute(sql)
+                while (row := cursor.fetchone()) is not None:
+                    yield row
+                self.warning_count = cursor.warning_count
+        except (pymysql.err.Error, OSError) as error:
+            raise translate(error, self._url) from error
+
+    def value(self, sql: str) -> str | None:
+        """The first column of the only row, as text."""
+        rows = self.query(sql)
+        return text(rows[0][0]) if rows and rows[0][0] is not None else None
+
+    def texts(self, sql: str) -> list[tuple[str | None, ...]]:
+        """All rows with every value as text."""
+        return [tuple(None if v is None else text(v) for v in row) for row in self.query(sql)]
+
+    def warnings(self) -> list[str]:
+        """The warnings of the statement before, one line each."""
+        return [f"{row[1]}: {row[2]}" for row in self.texts("SHOW WARNINGS")]
+
+    def without_read_deadline(self) -> None:
+        """Let statements take as long as they take: DDL of a load, which goes on running if one hangs up."""
+        self._connection._read_timeout = None
+
+    def close(self) -> None:
+        """Hang up; never waits, never fails."""
+        self._connection._force_close()
+
+    @property
+    def flavour(self) -> Literal["mariadb", "mysql"]:
+        """Which of the two families the server is of, by its own word."""
+        return "mariadb" if "mariadb" in self.server_version.lower() else "mysql"
+
+    @property
+    def server_version(self) -> str:
+        """The server's version string, such as `10.11.19-MariaDB-0+deb12u1`."""
+        return self.variables["version"]
+
+    @property
+    def database(self) -> str:
+        """The database's name."""
+        return self._url.database
+
+    @property
+    def packet_limit(self) -> int:
+        """Bytes that the server takes, and builds, as one value: `max_allowed_packet`."""
+        return int(self.variables["max_allowed_packet"])
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What tells one server from another behind the same address."""
+        names = ("server_uuid", "server_uid", "hostname", "port", "datadir", "server_id", "version")
+        return tuple(self.variables.get(name, "") for name in names)
+
+
+def connect(url: DatabaseUrl, tls: Tls = "preferred", ca_file: str | None = None) -> Session:
+    """Open a session with every setting that matters made and read back. Raises `Unreachable`."""
+    try:
+        connection = pymysql.connect(
+            host=url.host,
+            port=url.port,
+            unix_socket=url.unix_socket,
+            user=url.user,
+            password=url.password,
+            database=url.database,
+            charset="utf8mb4",
+            use_unicode=False,
+            conv=dict(pymysql.converters.encoders),
+            autocommit=True,
+            connect_timeout=CONNECT_DEADLINE,
+            read_timeout=READ_DEADLINE,
+            write_timeout=READ_DEADLINE,
+            **_tls_arguments(tls, ca_file),
+        )
+    except (pymysql.err.Error, OSError) as error:
+        raise translate(error, url) from error
+    session = Session(connection, url)
+    try:
+        session.variables = {name or "": value or "" for name, value in session.texts("SHOW VARIABLES")}
+        _check_encrypted(session, tls, url)
+        _settle(session)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def translate(error: Exception, url: DatabaseUrl) -> KimaiBackupError:
+    """One of our errors for one of the driver's, in one line, without any secret."""
+    code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+    said = str(error.args[-1]) if error.args else type(error).__name__
+    where = f"database {url.redacted}"
+    if isinstance(error, pymysql.err.MySQLError) and code in _CHANGED:
+        return DefinitionChanged(f"{where} changed while it was read: {said}", code=code)
+    if code in _SIGN_IN:
+        return Unreachable(f"{where} refuses: {said}", mend=_MENDS.get(code, "Try again later."))
+    if code in _GONE or isinstance(error, OSError):
+        return Unreachable(f"{where} does not answer: {said}", mend="Check that the server runs and can be reached.")
+    return QueryFailed(f"{where} answers with error {code}: {said}", code=code)
+
+
+def text(value: bytes | None) -> str:
+    """A name or text of the server's own; what isn't UTF-8 is shown escaped."""
+    return (value or b"").decode("utf-8", "backslashreplace")
+
+
+def quote_name(name: str) -> str:
+    """An identifier in backticks."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def quote_text(value: str) -> str:
+    """A string literal for the sessions made here: backslash escapes on."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def privileges(session: Session) -> set[str]:
+    """What the user may do in this database, by SHOW GRANTS: privilege names in capitals, `ALL PRIVILEGES` among them."""
+    granted: set[str] = set()
+    for (grant,) in session.texts("SHOW GRANTS"):
+        match = re.match(r"GRANT (?P<what>.+?) ON (?P<scope>.+?) TO ", grant or "", re.DOTALL)
+        if match and _covers(match["scope"], session.database):
+            granted.update(part.strip().upper() for part in match["what"].split(","))
+    return granted
+
+
+def may(granted: Iterable[str], privilege: str) -> bool:
+    """Whether these privileges include this one."""
+    return not {privilege, "ALL PRIVILEGES", "ALL"}.isdisjoint(granted)
+
+
+def _covers(scope: str, database: str) -> bool:
+    if scope == "*.*":
+        return True
+    if not scope.endswith(".*"):
+        return False
+    pattern = scope[:-2].strip("`").replace("``", "`")
+    parts = re.findall(r"\\.|%|_|.", pattern, re.DOTALL)
+    wildcard = {"%": ".*", "_": "."}
+    regex = "".join(wildcard.get(part, re.escape(part[-1])) for part in parts)
+    return re.fullmatch(regex, database, re.DOTALL | re.IGNORECASE) is not None
+
+
+def _tls_arguments(tls: Tls, ca_file: str | None) -> dict[str, Any]:
+    if tls == "off":
+        return {"ssl_disabled": True}
+    if tls == "preferred":
+        return {}
+    context = ssl.create_default_context(cafile=ca_file)
+    context.check_hostname = tls == "verify"
+    context.verify_mode = ssl.CERT_REQUIRED if tls == "verify" else ssl.CERT_NONE
+    # Servers sign their own certificates without the extensions that the strict mode of Python 3.13 asks for.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return {"ssl": context}
+
+
+def _check_encrypted(session: Session, tls: Tls, url: DatabaseUrl) -> None:
+    if tls not in ("required", "verify"):
+        return
+    if not session.query("SHOW STATUS LIKE 'Ssl_cipher'")[0][1]:
+        raise Unreachable(
+            f"database {url.redacted} gave a connection without TLS, DATABASE_TLS={tls}",
+            mend="Switch TLS on at the server, or set DATABASE_TLS=preferred.",
+        )
+
+
+def _settle(session: Session) -> None:
+    """Make the settings and read them back; one that the server hasn't is left out by name, never guessed."""
+    wanted = dict(SETTINGS) | (MARIADB_SETTINGS if session.flavour == "mariadb" else MYSQL_SETTINGS)
+    wanted = {name: value for name, value in wanted.items() if name in session.variables}
+    wanted["group_concat_max_len"] = min(PACKET_LIMIT, session.packet_limit)
+    assignments = [f"{name}={_literal(value)}" for name, value in wanted.items()]
+    session.query("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    session.query("SET SESSION " + ", SESSION ".join(assignments))
+    session.query("SET SESSION optimizer_switch='mrr=off'")  # rows of a packet arrive in the key's order
+    isolation = "tx_isolation" if "tx_isolation" in session.variables else "transaction_isolation"
+    wanted[isolation] = "REPEATABLE-READ"
+    found = session.texts("SELECT " + ", ".join(f"@@SESSION.{name}" for name in wanted))[0]
+    wrong = [
+        f"{name} is {value}, not {expected}"
+        for (name, expected), value in zip(wanted.items(), found, strict=True)
+        if not _same(value, expected)
+    ]
+    if wrong:
+        raise Unreachable(f"the database server does not take session settings: {'; '.join(wrong)}")
+
+
+def _same(found: str | None, expected: str | int) -> bool:
+    if isinstance(expected, str):
+        return found == expected
+    return found is not None and Decimal(found) == expected  # MariaDB gives some of its numbers decimals
+
+
+def _literal(value: str | int) -> str:
+    if isinstance(value, int):
+        return str(value)
+    return value if value == "DEFAULT" else quote_text(value)
+
+
+def first_column(rows: Sequence[Row]) -> list[str]:
+    """The first column of a result as texts."""
+    return [text(row[0]) for row in rows]
