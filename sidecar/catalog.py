@@ -223,9 +223,7 @@ class _Shelf(NamedTuple):
 
     def instances(self) -> set[str]:
         return {
-            found.instance
-            for found, sizes in self.sizes.items()
-            if any(name in sizes for name in ARCHIVE_SUFFIXES)
+            found.instance for found, sizes in self.sizes.items() if any(name in sizes for name in ARCHIVE_SUFFIXES)
         }
 
 

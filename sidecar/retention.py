@@ -103,9 +103,7 @@ def _keep_the_newest(past: Sequence[_Case], policy: Policy) -> None:
     ordinary = [case for case in sound if case.is_ordinary]
     # If nothing sound is there, then the newest of the damaged is better than nothing.
     for case in _without_repeats(sound[:least] + ordinary[:least]) or past[:1]:
-        case.keep(
-            f"among the newest {least}" if case.is_sound else "the newest, as all up to now are damaged"
-        )
+        case.keep(f"among the newest {least}" if case.is_sound else "the newest, as all up to now are damaged")
     proven = [case for case in sound if case.candidate.proven]
     proven_ordinary = [case for case in ordinary if case.candidate.proven]
     for case in _without_repeats(proven[:1] + proven_ordinary[:1]):
@@ -121,11 +119,7 @@ def _keep_by_calendar(past: Sequence[_Case], policy: Policy, tz: tzinfo) -> None
     counts = [getattr(policy, name) for name, _, _ in _BUCKETS]
     if not any(counts):
         return
-    dated = [
-        (case, _local(case.candidate.id.created_at, tz))
-        for case in past
-        if case.is_sound and case.is_ordinary
-    ]
+    dated = [(case, _local(case.candidate.id.created_at, tz)) for case in past if case.is_sound and case.is_ordinary]
     for count, (_, unit, name_of) in zip(counts, _BUCKETS, strict=True):
         seen: set[str] = set()
         for case, local in dated:

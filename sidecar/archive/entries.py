@@ -119,9 +119,7 @@ class HostileZip:
         for info in self._zip.infolist():
             member = _checked_member(info)
             if member.path in members:
-                raise Damaged(
-                    f"{self.path.name} holds {member.path!r} twice", mend="Don't trust this archive."
-                )
+                raise Damaged(f"{self.path.name} holds {member.path!r} twice", mend="Don't trust this archive.")
             members[member.path] = member
         for path in members:
             above = next((members[parent] for parent in _parents(path) if parent in members), None)
@@ -143,9 +141,7 @@ def _checked_member(info: zipfile.ZipInfo) -> Member:
     name, _ = decoded_name(info)
     path = str(safe_path(name))
     if info.flag_bits & _ENCRYPTED:
-        raise Damaged(
-            f"archive has {name!r} encrypted", mend="Decrypt it first: zip passwords are not supported."
-        )
+        raise Damaged(f"archive has {name!r} encrypted", mend="Decrypt it first: zip passwords are not supported.")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise Damaged(f"archive has {name!r} compressed by method {info.compress_type}, not by deflate")
     if info.compress_type == zipfile.ZIP_STORED and info.compress_size != info.file_size:

@@ -34,7 +34,7 @@ USER_DATA = (
 EASYBACKUP_DUMP = "database_dump.sql"
 
 RATIO_LIMIT = 200
-"""How many times the zip's size its contents may have, beyond RATIO_FREE bytes: dumps reach 20, bombs 1000."""
+"""How many times the zip's size its contents may have, beyond RATIO_FREE bytes: dumps have 20, bombs 1000."""
 
 RATIO_FREE = 1 << 30
 
@@ -76,9 +76,7 @@ class LegacyArchive:
             own.add(INNER_NAME)
         others = [member for path, member in archive.members.items() if path not in own]
         self.files = [_file(member) for member in others if _is_offered(member)]
-        self.ignored = [
-            member.path for member in others if not _is_offered(member) and not _leads_there(member)
-        ]
+        self.ignored = [member.path for member in others if not _is_offered(member) and not _leads_there(member)]
 
     def __enter__(self) -> Self:
         return self
@@ -110,9 +108,7 @@ class LegacyArchive:
                     if progress is not None:
                         progress(len(block))
         if FOOTER not in tail:
-            self.warnings.append(
-                f"{self.database_name} lacks the last line of a whole dump, {FOOTER.decode()!r}"
-            )
+            self.warnings.append(f"{self.database_name} lacks the last line of a whole dump, {FOOTER.decode()!r}")
 
 
 def identify(path: Path) -> Literal["ours", "script", "easybackup"]:
@@ -185,9 +181,7 @@ def _script_dump(archive: HostileZip) -> str:
     for choice in (named, dumps):
         if len(choice) == 1:
             return choice[0]
-    raise Damaged(
-        f"{archive.path.name} holds {len(dumps)} dumps: {', '.join(dumps[:5])}", mend="Leave one in it."
-    )
+    raise Damaged(f"{archive.path.name} holds {len(dumps)} dumps: {', '.join(dumps[:5])}", mend="Leave one in it.")
 
 
 def _refuse_bomb(archive: HostileZip) -> None:
@@ -235,7 +229,7 @@ def _file(member: Member) -> File:
 
 
 def _seconds(info: ZipInfo) -> int:
-    """When the file was changed, in seconds since 1970: exact where the zip says so, else DOS's local time."""
+    """When the file was changed, in seconds since 1970: exact if the zip says so, else DOS's local time."""
     extra = info.extra
     while len(extra) >= _EXTRA.size:
         kind, size = _EXTRA.unpack_from(extra)

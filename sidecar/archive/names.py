@@ -27,9 +27,7 @@ def escape_name(name: bytes) -> str:
     # The colon of a drive is the only fault that lies in the place and not in the character.
     drive = _DRIVE.match(text) is not None
     return "".join(
-        _escaped(character)
-        if character == "%" or not _is_safe(character) or (drive and place == 1)
-        else character
+        _escaped(character) if character == "%" or not _is_safe(character) or (drive and place == 1) else character
         for place, character in enumerate(text)
     )
 

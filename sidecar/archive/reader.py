@@ -34,6 +34,7 @@ class ArchiveReader:
 
     def __init__(self, path: Path) -> None:
         self._zip = HostileZip(path)
+        self._inner: Manifest | None = None
         self._expected: dict[str, _Expected] = {}
 
     def __enter__(self) -> Self:
@@ -44,12 +45,13 @@ class ArchiveReader:
 
     def read_manifest(self) -> Manifest:
         """The manifest from inside, which is always the last entry; at most MANIFEST_LIMIT bytes."""
+        if self._inner is not None:
+            return self._inner
         last = next(reversed(self._zip.members.values()), None)
         if last is None or last.path != INNER_NAME or last.kind != "file":
-            raise Damaged(
-                f"{self._zip.path.name} does not end with {INNER_NAME}", mend="It is not one of our backups."
-            )
-        return manifests.decode(self._zip.read(last, MANIFEST_LIMIT))
+            raise Damaged(f"{self._zip.path.name} does not end with {INNER_NAME}", mend="It is not one of our backups.")
+        self._inner = manifests.decode(self._zip.read(last, MANIFEST_LIMIT))
+        return self._inner
 
     def check(self, manifest: Manifest) -> None:
         """Compare the archive with its manifest in all but the entries' own bytes; afterwards `open` works.
@@ -105,9 +107,7 @@ class ArchiveReader:
         if lacking := sorted(expected.keys() - found):
             raise Damaged(f"{label} lacks {lacking[0]!r} ({len(lacking)} in all), which its manifest names")
         if strange := sorted(found - expected.keys()):
-            raise Damaged(
-                f"{label} holds {strange[0]!r} ({len(strange)} in all), which its manifest doesn't name"
-            )
+            raise Damaged(f"{label} holds {strange[0]!r} ({len(strange)} in all), which its manifest doesn't name")
 
 
 def _same(inner: Manifest, outer: Manifest) -> bool:
@@ -131,7 +131,7 @@ def _expected_entry(file: File) -> _Expected:
     """What the archive must hold for one file of the manifest, whose fields can be trusted afterwards."""
     if file.path_bytes is not None and escape_name(file.path_bytes) != file.path:
         raise Damaged(f"manifest gives {file.path!r} another exact name, {file.path_bytes!r}")
-    if stat.S_IFMT(file.mode) not in (0, _TYPES[file.kind]) or not 0 <= file.mode <= 0o177777:
+    if not 0 <= file.mode <= 0o177777 or stat.S_IFMT(file.mode) not in (0, _TYPES[file.kind]):
         raise Damaged(f"manifest gives the {file.kind} {file.path!r} the mode {file.mode:o}")
     owned = 0 <= file.uid < _OWNER_LIMIT and 0 <= file.gid < _OWNER_LIMIT
     if not owned or abs(file.mtime) >= _TIME_LIMIT:

@@ -75,9 +75,7 @@ def write_archive(entries: Iterable[Entry], file: BinaryIO) -> Archive:
         if stat.S_ISDIR(entry.mode) or stat.S_ISLNK(entry.mode):
             archive.add_whole(entry.name, entry.mode, seconds, b"".join(entry.chunks))
         else:
-            archive.add_stream(
-                entry.name, entry.mode, seconds, entry.chunks, _compressor(stored=entry.stored)
-            )
+            archive.add_stream(entry.name, entry.mode, seconds, entry.chunks, _compressor(stored=entry.stored))
     archive.finish()
     out.flush()
     return Archive(size=out.size, sha256=out.digest.hexdigest())

@@ -89,9 +89,7 @@ class ZipStream:
         self._put(content)
         self._close(record)
 
-    def add_stream(
-        self, name: str, mode: int, seconds: int, chunks: Iterable[bytes], compressor: Compressor
-    ) -> None:
+    def add_stream(self, name: str, mode: int, seconds: int, chunks: Iterable[bytes], compressor: Compressor) -> None:
         """Compress chunks as they come; their CRC and sizes follow them."""
         record = _Record(name.encode(), mode, seconds, _DEFLATED, _UTF8 | _SIZES_FOLLOW, self._offset)
         # zip64 from the start: nobody knows yet how long it will be, and the descriptor's width hangs on it.

@@ -114,12 +114,21 @@ def read_schema(session: Session) -> Schema:
 
 def create_table(session: Session, table: Table) -> bytes:
     """The statement that makes the table, as the server prints it."""
-    created = session.query(f"SHOW CREATE TABLE {quote_name(table.name)}")[0][1]
-    return created or b""
+    created = session.query(f"SHOW CREATE TABLE {quote_name(table.name)}")[0][1] or b""
+    # MariaDB names the database before a sequence in a default, which would tie the dump to that name.
+    return created.replace(f"nextval({quote_name(session.database)}.".encode(), b"nextval(")
 
 
 _KNOWN_TYPES = {"BASE TABLE", "SYSTEM VERSIONED", "VIEW", "SEQUENCE"}
-_TABLE = ["TABLE_NAME", "TABLE_TYPE", "ENGINE", "ROW_FORMAT", "TABLE_COLLATION", "CREATE_OPTIONS", "TABLE_COMMENT"]
+_TABLE = [
+    "TABLE_NAME",
+    "TABLE_TYPE",
+    "ENGINE",
+    "ROW_FORMAT",
+    "TABLE_COLLATION",
+    "CREATE_OPTIONS",
+    "TABLE_COMMENT",
+]
 _TABLE += ["AVG_ROW_LENGTH"]
 _COLUMN = ["TABLE_NAME", "COLUMN_NAME", "COLUMN_DEFAULT", "IS_NULLABLE", "DATA_TYPE", "COLUMN_TYPE"]
 _COLUMN += ["CHARACTER_SET_NAME", "COLLATION_NAME", "EXTRA", "GENERATION_EXPRESSION", "COLUMN_COMMENT"]
@@ -140,7 +149,11 @@ def _details(session: Session) -> dict[str, list[dict[str, str | None]]]:
     return {
         "indexes": _select(session, "STATISTICS", "TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX", _INDEX + visible),
         "foreign_keys": _select(
-            session, "REFERENTIAL_CONSTRAINTS", "TABLE_NAME, CONSTRAINT_NAME", _FOREIGN, schema="CONSTRAINT_SCHEMA"
+            session,
+            "REFERENTIAL_CONSTRAINTS",
+            "TABLE_NAME, CONSTRAINT_NAME",
+            _FOREIGN,
+            schema="CONSTRAINT_SCHEMA",
         ),
         "foreign_key_columns": _select(
             session,
@@ -174,7 +187,13 @@ def _checks(session: Session) -> list[dict[str, str | None]]:
 
 
 def _select(
-    session: Session, table: str, order: str, names: list[str], *, schema: str = "TABLE_SCHEMA", where: str = ""
+    session: Session,
+    table: str,
+    order: str,
+    names: list[str],
+    *,
+    schema: str = "TABLE_SCHEMA",
+    where: str = "",
 ) -> list[dict[str, str | None]]:
     condition = f" AND {where}" if where else ""
     rows = session.texts(
@@ -196,6 +215,8 @@ def _table(session: Session, row: dict[str, str | None], columns: Any, details: 
     primary = tuple(i["COLUMN_NAME"] or "" for i in details["indexes"][name] if i["INDEX_NAME"] == "PRIMARY")
     types = {column["COLUMN_NAME"]: column["DATA_TYPE"] for column in columns}
     integer_key = len(primary) == 1 and types.get(primary[0]) in INTEGERS
+    # Aria spells this default of its own out once it has been spelt out.
+    row["CREATE_OPTIONS"] = (row["CREATE_OPTIONS"] or "").replace("page_checksum=1", "").strip()
     definition = {
         "table": {k: v for k, v in row.items() if k not in ("TABLE_NAME", "AVG_ROW_LENGTH")},
         "columns": columns,
@@ -331,7 +352,13 @@ class _Reader:
         return created
 
     def _created(
-        self, kind: Any, name: str, sql: bytes | None, mode: bytes | None, client: bytes | None, collation: bytes | None
+        self,
+        kind: Any,
+        name: str,
+        sql: bytes | None,
+        mode: bytes | None,
+        client: bytes | None,
+        collation: bytes | None,
     ) -> Created | None:
         if sql is None:  # the server shows the name and keeps the body to its owner
             return None

@@ -146,7 +146,10 @@ class Dump:
         name = quote_name(table.name).encode()
         with self._snapshot.borrow() as session:
             create = create_table(session, table)
-        yield b"\n--\n-- Table structure for table %s\n--\n\nDROP TABLE IF EXISTS %s;\n" % (_comment(name), name)
+        yield b"\n--\n-- Table structure for table %s\n--\n\nDROP TABLE IF EXISTS %s;\n" % (
+            _comment(name),
+            name,
+        )
         yield self._statement(create) + b";\n"
         yield b"\n--\n-- Dumping data for table %s\n--\n\n" % _comment(name)
         digest = Digest(table)
@@ -168,7 +171,10 @@ class Dump:
 
     def _sequence(self, sequence: Created) -> Iterator[bytes]:
         name = quote_name(sequence.described.name).encode()
-        yield b"\n--\n-- Sequence structure for %s\n--\n\nDROP SEQUENCE IF EXISTS %s;\n" % (_comment(name), name)
+        yield b"\n--\n-- Sequence structure for %s\n--\n\nDROP SEQUENCE IF EXISTS %s;\n" % (
+            _comment(name),
+            name,
+        )
         following = (sequence.described.definition["next"] or "1").encode()
         yield self._statement(sequence.sql) + b";\nDO SETVAL(%s, %s, 0);\n" % (name, following)
 
@@ -183,7 +189,10 @@ class Dump:
     def _views(self) -> Iterator[bytes]:
         for view in self.schema.views:
             name = quote_name(view.described.name).encode()
-            yield b"\n--\n-- Final view structure for view %s\n--\n\nDROP VIEW IF EXISTS %s;\n" % (_comment(name), name)
+            yield b"\n--\n-- Final view structure for view %s\n--\n\nDROP VIEW IF EXISTS %s;\n" % (
+                _comment(name),
+                name,
+            )
             yield from self._created(view, view.sql)
 
     def _group(self, title: str, group: Iterable[Created]) -> Iterator[bytes]:

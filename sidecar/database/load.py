@@ -3,17 +3,15 @@
 import logging
 import re
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from sidecar.database.definitions import without_definer
 from sidecar.database.keys import Bare, bare
-from sidecar.database.loaders import Loaders
-from sidecar.database.server import QueryFailed, Session, text
+from sidecar.database.loaders import Loaders, beginning, refused
+from sidecar.database.server import QueryFailed, Session, quote_name, text
 from sidecar.database.snapshot import Connect
 from sidecar.database.split import split
 from sidecar.database.statements import Kind, admit
-from sidecar.errors import Damaged, KimaiBackupError
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +51,9 @@ class Load:
         self._connections = connections
         self._created = created
         self._advance = advance
-        self._main = _main_session(connect)
+        self._main = connect()
+        self._main.without_read_deadline()
+        self._main.query("SET SESSION lock_wait_timeout=60")
         self._late: list[Bare] = []
         self._objects: list[tuple[Kind, bytes]] = []
         self._enable: list[bytes] = []
@@ -64,9 +64,12 @@ class Load:
         with Loaders(self._connect, self._connections) as loaders:
             for statement in split(chunks, largest=self._main.packet_limit):
                 self._take(loaders, statement)
-            loaders.finish()
+            loaders.wait()
+            for table in self._late:
+                if table.indexes:
+                    loaders.send(_alter(table, table.indexes))
+            loaders.wait()
             self.loaded.warnings += loaders.warnings
-        self._add_indexes()
         for table in self._late:
             if table.foreign_keys:
                 self._execute(_alter(table, table.foreign_keys))
@@ -121,26 +124,6 @@ class Load:
             self._execute(table.create)
             self._late.append(table)
 
-    def _add_indexes(self) -> None:
-        waiting = [table for table in self._late if table.indexes]
-        sessions = [_main_session(self._connect) for _ in range(min(self._connections, len(waiting)))]
-        try:
-            with ThreadPoolExecutor(max(1, len(sessions)), thread_name_prefix="indexes") as executor:
-                free = list(sessions)
-
-                def add(table: Bare) -> None:
-                    session = free.pop()
-                    try:
-                        _run(session, _alter(table, table.indexes))
-                    finally:
-                        free.append(session)
-
-                for done in [executor.submit(add, table) for table in waiting]:
-                    done.result()
-        finally:
-            for session in sessions:
-                session.close()
-
     def _create(self, kind: Kind, statement: bytes) -> None:
         if kind is Kind.CREATE_EVENT:
             statement = self._disabled(statement)
@@ -148,9 +131,11 @@ class Load:
             self._main.query(statement)
         except QueryFailed as error:
             if error.code not in _NO_RIGHT_TO_DEFINER or without_definer(statement) == statement:
-                raise _failed(statement, error) from error
+                raise refused(statement, error) from error
             self._execute(without_definer(statement))
-            self.loaded.warnings.append(f"restored as the loading user's own, not its definer's: {_shortened(statement)}")
+            self.loaded.warnings.append(
+                f"restored as the loading user's own, not its definer's: {beginning(statement)}"
+            )
 
     def _disabled(self, statement: bytes) -> bytes:
         name = _EVENT.search(statement)
@@ -160,44 +145,22 @@ class Load:
         return disabled
 
     def _execute(self, statement: bytes) -> None:
-        _run(self._main, statement)
+        try:
+            self._main.query(statement)
+        except QueryFailed as error:
+            raise refused(statement, error) from error
 
 
 def drop_tables(session: Session, names: Iterable[str]) -> None:
     """Drop these tables and views if they are there, in any order. For what a failed load made, by its own list."""
-    from sidecar.database.server import quote_name
-
     session.without_read_deadline()
     for name in names:
         session.query(f"DROP VIEW IF EXISTS {quote_name(name)}")
         session.query(f"DROP TABLE IF EXISTS {quote_name(name)}")
 
 
-def _main_session(connect: Connect) -> Session:
-    session = connect()
-    session.without_read_deadline()
-    session.query("SET SESSION lock_wait_timeout=60")
-    return session
-
-
 def _alter(table: Bare, parts: Iterable[bytes]) -> bytes:
     return b"ALTER TABLE " + table.name + b" " + b", ".join(b"ADD " + part for part in parts)
-
-
-def _run(session: Session, statement: bytes) -> None:
-    try:
-        session.query(statement)
-    except QueryFailed as error:
-        raise _failed(statement, error) from error
-
-
-def _failed(statement: bytes, error: QueryFailed) -> KimaiBackupError:
-    return Damaged(f"the server refuses a statement of the dump: {error.what}: {_shortened(statement)}")
-
-
-def _shortened(statement: bytes) -> str:
-    line = " ".join(text(statement[:400]).split())
-    return line if len(line) <= 120 else line[:117] + "..."
 
 
 def _is_object(statement: bytes) -> bool:

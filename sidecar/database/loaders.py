@@ -1,5 +1,6 @@
 """Several sessions that send INSERTs side by side, each in its own order, stopping at the first error."""
 
+import contextlib
 import logging
 import queue
 import threading
@@ -25,14 +26,20 @@ class Loaders:
         self.warnings: list[str] = []
         self._failure: BaseException | None = None
         self._stopped = threading.Event()
+        self._idle = threading.Condition()
+        self._pending = 0
         self._sessions: list[Session] = []
         try:
             for _ in range(connections):
-                self._sessions.append(connect())
+                session = connect()
+                # A statement goes on at the server when its client hangs up: building an index takes what it takes.
+                session.without_read_deadline()
+                session.query("SET SESSION lock_wait_timeout=60")
+                self._sessions.append(session)
         except BaseException:
             self._close()
             raise
-        self._queues: list[queue.Queue[bytes | None]] = [queue.Queue(_QUEUED) for _ in self._sessions]
+        self._queues: list[queue.Queue[bytes]] = [queue.Queue(_QUEUED) for _ in self._sessions]
         self._threads = [
             threading.Thread(target=self._work, args=pair, name="loader", daemon=True)
             for pair in zip(self._sessions, self._queues, strict=True)
@@ -45,6 +52,9 @@ class Loaders:
 
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
+        for waiting in self._queues:
+            with contextlib.suppress(queue.Full):  # a busy thread sees that it is to stop without being woken
+                waiting.put_nowait(b"")
         self._close()
         for thread in self._threads:
             thread.join()
@@ -58,15 +68,17 @@ class Loaders:
         for waiting in self._queues:
             self._put(waiting, statement)
 
-    def finish(self) -> None:
-        """Wait until every statement has been carried out. Raises what any session has failed with."""
-        for waiting in self._queues:
-            self._put(waiting, None)
-        for thread in self._threads:
-            thread.join()
+    def wait(self) -> None:
+        """Wait until every statement so far has been carried out. Raises what any session has failed with."""
+        with self._idle:
+            while self._pending:
+                self._check()
+                self._idle.wait(_SEEN_EVERY)
         self._check()
 
-    def _put(self, waiting: "queue.Queue[bytes | None]", statement: bytes | None) -> None:
+    def _put(self, waiting: "queue.Queue[bytes]", statement: bytes) -> None:
+        with self._idle:
+            self._pending += 1
         while True:
             self._check()
             try:
@@ -79,29 +91,41 @@ class Loaders:
         if self._failure is not None:
             raise self._failure
 
-    def _work(self, session: Session, waiting: "queue.Queue[bytes | None]") -> None:
-        while not self._stopped.is_set():
+    def _work(self, session: Session, waiting: "queue.Queue[bytes]") -> None:
+        while not self._stopped.is_set() and self._failure is None:
             try:
                 statement = waiting.get(timeout=_SEEN_EVERY)
             except queue.Empty:
                 continue
-            if statement is None or self._failure is not None:
+            if self._stopped.is_set():
                 return
             try:
                 self._execute(session, statement)
             except BaseException as error:  # noqa: BLE001 - handed to the thread that sends
                 self._failure = error
-                return
+            with self._idle:
+                self._pending -= 1
+                self._idle.notify_all()
 
     def _execute(self, session: Session, statement: bytes) -> None:
         try:
             session.query(statement)
         except QueryFailed as error:
-            beginning = " ".join(text(statement[:120]).split())
-            raise Damaged(f"the server refuses rows of the dump: {error.what}: {beginning}") from error
+            raise refused(statement, error) from error
         if session.warning_count and len(self.warnings) < _WARNINGS_KEPT:
             self.warnings += session.warnings()[: _WARNINGS_KEPT - len(self.warnings)]
 
     def _close(self) -> None:
         for session in self._sessions:
             session.close()
+
+
+def refused(statement: bytes, error: QueryFailed) -> Damaged:
+    """What to say of a statement that the server does not carry out."""
+    return Damaged(f"the server refuses a statement of the dump: {error.what}: {beginning(statement)}")
+
+
+def beginning(statement: bytes) -> str:
+    """A statement's first words, on one line."""
+    line = " ".join(text(statement[:400]).split())
+    return line if len(line) <= 120 else line[:117] + "..."

@@ -57,7 +57,9 @@ def is_bytes(column: Column) -> bool:
 
 def is_long(column: Column) -> bool:
     """Whether a value may be large: such columns are fetched raw where a row is too large to be rendered by the server."""
-    return column.data_type in _BYTES | {"json"} or (column.data_type in _TEXTS and column.data_type not in ("enum", "set"))
+    return column.data_type in _BYTES | {"json"} or (
+        column.data_type in _TEXTS and column.data_type not in ("enum", "set")
+    )
 
 
 def raw_value(column: Column) -> str:

@@ -210,7 +210,9 @@ def _whole(session: Session, pages: _Pages, page: _Range) -> Packet | None:
     )[0]
     rows = int(counted or 0)
     if page.rows is not None and rows != page.rows:
-        raise KimaiBackupError(f"table {pages.table.name}: the server counts {rows} rows, then {page.rows}, in one page")
+        raise KimaiBackupError(
+            f"table {pages.table.name}: the server counts {rows} rows, then {page.rows}, in one page"
+        )
     if rows == 0:
         return Packet(0, b"")
     if session.warning_count or data is None or not data.endswith(END_OF_ROW) or data.count(b"\0") != rows:

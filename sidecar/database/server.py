@@ -3,7 +3,7 @@
 import logging
 import re
 import ssl
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -31,7 +31,15 @@ Row = tuple[bytes | None, ...]
 Tls = Literal["off", "preferred", "required", "verify"]
 
 _SIGN_IN = {ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.BAD_DB_ERROR, 1698, 1130, 1040, 1226}
-_GONE = {CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, CR.CR_CONN_HOST_ERROR, CR.CR_CONNECTION_ERROR, 0, 1053, 1927}
+_GONE = {
+    CR.CR_SERVER_GONE_ERROR,
+    CR.CR_SERVER_LOST,
+    CR.CR_CONN_HOST_ERROR,
+    CR.CR_CONNECTION_ERROR,
+    0,
+    1053,
+    1927,
+}
 _CHANGED = {1412, 1054, 1146}
 _MENDS = {
     ER.ACCESS_DENIED_ERROR: "Check user and password in DATABASE_URL.",
@@ -40,6 +48,8 @@ _MENDS = {
     1698: "Check user and password in DATABASE_URL.",
     1130: "The server refuses this host: grant the user access from it.",
 }
+
+_ENCODERS: Any = pymysql.converters.encoders  # no decoders: every value stays the bytes it arrived as
 
 SETTINGS: dict[str, str | int] = {
     # Text and numbers are rendered by the session's rules: a hostile global default must not reach a dump.
@@ -104,7 +114,7 @@ class Session:
         except (pymysql.err.Error, OSError) as error:
             raise translate(error, self._url) from error
 
-    def stream(self, sql: str) -> Iterator[Row]:
+    def stream(self, sql: str) -> Generator[Row, None, None]:
         """Run a query and give its rows as they arrive; read it to the end before the next one."""
         try:
             with self._connection.cursor(pymysql.cursors.SSCursor) as cursor:
@@ -175,7 +185,7 @@ def connect(url: DatabaseUrl, tls: Tls = "preferred", ca_file: str | None = None
             database=url.database,
             charset="utf8mb4",
             use_unicode=False,
-            conv=dict(pymysql.converters.encoders),
+            conv=dict(_ENCODERS),
             autocommit=True,
             connect_timeout=CONNECT_DEADLINE,
             read_timeout=READ_DEADLINE,

@@ -52,9 +52,7 @@ def parse(url: str) -> DatabaseUrl:
     """
     url = url.strip()
     if _PLACEHOLDER.search(url):
-        _refuse(
-            "holds a placeholder (%env(…)% or %kernel.…%), which only Symfony can fill in", "Write the value."
-        )
+        _refuse("holds a placeholder (%env(…)% or %kernel.…%), which only Symfony can fill in", "Write the value.")
     if url[:1] in {"'", '"'}:
         _refuse("begins with a quotation mark", "Remove the quotation marks around it.")
     match = _URL.fullmatch(url)
@@ -105,9 +103,7 @@ def _host_and_port(address: str, query: dict[str, str], *, has_socket: bool) -> 
     if ":" in host and not host.startswith("["):
         host = f"[{host}]"
     if not _HOST.fullmatch(host):
-        _refuse(
-            "has a host that can't be one", "Percent-encode user and password (/ is %2F, # is %23, ? is %3F)."
-        )
+        _refuse("has a host that can't be one", "Percent-encode user and password (/ is %2F, # is %23, ? is %3F).")
     port = query.get("port") or match["port"] or str(DEFAULT_PORT)
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
         _refuse("has a port that isn't one", "Give a number from 1 to 65535, or none for 3306.")

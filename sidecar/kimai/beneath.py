@@ -43,6 +43,32 @@ def open_folder(root: int, path: bytes) -> int:
     return current
 
 
+def list_names(folder: int) -> list[bytes]:
+    """The names in an open folder, in order."""
+    with os.scandir(folder) as entries:
+        return sorted(os.fsencode(entry.name) for entry in entries)
+
+
+def exists(root: int, path: bytes) -> bool:
+    """Whether anything, a dangling link included, is at a path below an open folder. Raises `OSError`."""
+    return status_of(root, path) is not None
+
+
+def status_of(root: int, path: bytes) -> os.stat_result | None:
+    """What is at a path below an open folder, links not followed; None for nothing. Raises `OSError`."""
+    folder, name = parent_of(path)
+    try:
+        parent = open_folder(root, folder)
+    except FileNotFoundError:
+        return None
+    try:
+        return os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    finally:
+        os.close(parent)
+
+
 def parts_of(path: bytes) -> list[bytes]:
     """The components of a relative path. Raises `ValueError` for one that could lead elsewhere."""
     parts = path.split(b"/") if path else []
@@ -99,9 +125,7 @@ def read_small(path: Path, limit: int = SMALL_LIMIT) -> bytes | None:
 
 
 def _unreadable(path: Path, reason: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"{path} can't be read: {reason}", mend="Run as root or as the owner of Kimai's files."
-    )
+    return ConfigurationError(f"{path} can't be read: {reason}", mend="Run as root or as the owner of Kimai's files.")
 
 
 def mounts_below(root: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> list[bytes]:

@@ -72,7 +72,7 @@ def version_file(root: Path) -> str | None:
 
 
 def git_revision(root: Path, *, deadline: float = GIT_DEADLINE) -> str | None:
-    """The commit checked out in Kimai's folder; None without a checkout, without git, or if git can't tell."""
+    """The commit checked out in Kimai's folder; None without one, without git, or if git can't tell."""
     if not (root / ".git").exists() or shutil.which("git") is None:
         return None
     # As the owner of the checkout, and said to be safe: git refuses another user's folder otherwise.
@@ -149,9 +149,7 @@ def _run(
             **identity,
         )
     except OSError as error:
-        raise Unreachable(
-            f"{command[0]} can't be started: {error.strerror}", mend=_mend(error, owner)
-        ) from error
+        raise Unreachable(f"{command[0]} can't be started: {error.strerror}", mend=_mend(error, owner)) from error
     try:
         stdout, stderr = _drain(process, ends)
         exit_code = process.wait(max(0.0, ends - time.monotonic()))
@@ -182,6 +180,7 @@ def _drain(process: "subprocess.Popen[bytes]", ends: float) -> tuple[bytes, byte
             if _has_ended(process):
                 gone_at = gone_at or now
                 if now > gone_at + PIPE_GRACE:
+                    _signal_group(process, signal.SIGKILL)
                     break
             if now > ends:
                 raise TimeoutError

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Literal, TextIO
 from urllib.parse import quote, quote_plus
 
@@ -14,6 +15,7 @@ Format = Literal["auto", "json", "text"]
 
 # A shorter secret is hidden only where it stands alone: the password `kimai` would blot out every ID.
 _SHORT = 8
+_quote_all = partial(quote, safe="")
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), 127, *range(128, 160))}
 
 
@@ -29,9 +31,8 @@ class Redactor:
         for secret in secrets:
             lines = [line for line in secret.split("\n") if len(line) >= _SHORT]
             for text in {secret, secret.strip(), *lines}:
-                self._spellings |= {text, repr(text)[1:-1], json.dumps(text)[1:-1]}
-                self._spellings |= {quote(text, safe=safe, errors="replace") for safe in ("", "/")}
-                self._spellings.add(quote_plus(text, errors="replace"))
+                encoded = [encode(text, errors="replace") for encode in (_quote_all, quote, quote_plus)]
+                self._spellings.update((text, repr(text)[1:-1], json.dumps(text)[1:-1], *encoded))
         # The longest first: what is left of a secret behind one that begins like it would be shown.
         longest_first = sorted(self._spellings - {""}, key=lambda text: (-len(text), text))
         self._pattern = re.compile("|".join(map(_pattern, longest_first))) if longest_first else None
@@ -109,12 +110,9 @@ class _Formatter(logging.Formatter):
     def _error(self, record: logging.LogRecord) -> str:
         if not record.exc_info or record.exc_info[1] is None:
             return ""
-        error = record.exc_info[1]
-        return (
-            self.formatException(record.exc_info)
-            if self._with_traceback
-            else f"{type(error).__name__}: {error}"
-        )
+        if self._with_traceback:
+            return self.formatException(record.exc_info)
+        return f"{type(record.exc_info[1]).__name__}: {record.exc_info[1]}"
 
 
 def _pattern(spelling: str) -> str:

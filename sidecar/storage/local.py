@@ -199,9 +199,7 @@ class LocalStorage:
 
     def _not_found(self, key: str) -> NoReturn:
         self._require_folder()
-        raise ObjectNotFound(
-            f"{key} is not in {self._folder}", mend="`kimai-backup list` shows what is there."
-        )
+        raise ObjectNotFound(f"{key} is not in {self._folder}", mend="`kimai-backup list` shows what is there.")
 
     @contextmanager
     def _explained(self, doing: str) -> Iterator[None]:

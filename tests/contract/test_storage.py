@@ -19,11 +19,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.memory_storage import MemoryStorage
 
 from sidecar.errors import Exit, ObjectNotFound, StorageFailed
 from sidecar.storage.base import ObjectInfo, Storage
 from sidecar.storage.local import LocalStorage
+from tests.support.memory_storage import MemoryStorage
 
 KEY = "kimai_prod_2.66.0_20261122T011000Z.zip"
 BIG = 20 << 20
@@ -192,9 +192,7 @@ def test_a_key_that_leads_elsewhere_is_refused(storage: Storage, key: str, verb:
     assert keys(storage) == []
 
 
-def test_a_source_that_is_gone_stores_nothing_and_keeps_what_was_there(
-    storage: Storage, tmp_path: Path
-) -> None:
+def test_a_source_that_is_gone_stores_nothing_and_keeps_what_was_there(storage: Storage, tmp_path: Path) -> None:
     storage.put(KEY, b"the old one")
     with pytest.raises(StorageFailed, match="which is to be stored"):
         storage.put(KEY, tmp_path / "gone")
@@ -241,9 +239,7 @@ def test_many_objects_put_at_once_are_all_there(storage: Storage) -> None:
 # A folder on this machine.
 
 
-def test_files_are_private_and_the_folder_holds_nothing_else(
-    local: LocalStorage, folder: Path, tmp_path: Path
-) -> None:
+def test_files_are_private_and_the_folder_holds_nothing_else(local: LocalStorage, folder: Path, tmp_path: Path) -> None:
     source = tmp_path / "open to all"
     source.write_bytes(b"x")
     source.chmod(0o644)
@@ -259,9 +255,7 @@ def test_files_are_private_and_the_folder_holds_nothing_else(
     }
 
 
-def test_a_file_on_the_same_disk_is_linked_not_copied(
-    local: LocalStorage, folder: Path, tmp_path: Path
-) -> None:
+def test_a_file_on_the_same_disk_is_linked_not_copied(local: LocalStorage, folder: Path, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(b"x")
     local.put(KEY, source)
@@ -270,9 +264,7 @@ def test_a_file_on_the_same_disk_is_linked_not_copied(
     assert [path.name for path in folder.iterdir()] == [KEY]
 
 
-def test_a_linked_source_is_stored_as_the_file_it_points_to(
-    local: LocalStorage, folder: Path, tmp_path: Path
-) -> None:
+def test_a_linked_source_is_stored_as_the_file_it_points_to(local: LocalStorage, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "real").write_bytes(b"x")
     (tmp_path / "link").symlink_to("real")
     local.put(KEY, tmp_path / "link")
@@ -297,9 +289,52 @@ def test_where_no_link_can_be_made_the_file_is_copied(
     assert [path.name for path in folder.iterdir()] == [KEY]
 
 
-def test_a_spool_is_invisible_and_becomes_the_object_without_a_copy(
-    local: LocalStorage, folder: Path
+def test_a_link_that_finds_no_room_is_no_reason_to_copy(
+    local: LocalStorage, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "link", refuse)
+    (tmp_path / "source").write_bytes(b"x")
+    with pytest.raises(StorageFailed, match="Free room"):
+        local.put(KEY, tmp_path / "source")
+    assert list(folder.iterdir()) == []
+
+
+def test_what_can_not_be_cleaned_up_does_not_hide_why(
+    local: LocalStorage, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    monkeypatch.setattr(os, "unlink", refuse)
+    with pytest.raises(StorageFailed, match="kernel's log"):
+        local.put(KEY, b"x")
+    assert "can't remove" in caplog.text
+    assert keys(local) == []
+
+
+def test_a_file_system_without_modes_is_warned_of(
+    local: LocalStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "fchmod", refuse)
+    source = tmp_path / "source"
+    source.write_bytes(b"x")
+    source.chmod(0o644)
+    local.put(KEY, source)
+    assert read(local, KEY) == b"x"
+    assert "can't be made private" in caplog.text
+
+
+def test_a_spool_is_invisible_and_becomes_the_object_without_a_copy(local: LocalStorage, folder: Path) -> None:
     spool = local.spool(KEY)
     assert spool.parent == folder
     assert stat.S_IMODE(spool.stat().st_mode) == 0o600
@@ -594,9 +629,7 @@ def test_a_sweep_takes_only_our_own_temporary_files(local: LocalStorage, folder:
     assert {path.name for path in folder.iterdir()} == before - {spool.name}
 
 
-def test_a_link_to_an_old_file_is_not_taken_for_a_leftover(
-    local: LocalStorage, folder: Path, tmp_path: Path
-) -> None:
+def test_a_link_to_an_old_file_is_not_taken_for_a_leftover(local: LocalStorage, folder: Path, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(b"x")
     os.utime(source, (0, 0))

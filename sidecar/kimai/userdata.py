@@ -1,0 +1,98 @@
+"""Which paths below Kimai's root are an instance's own, and where its settings have moved them to."""
+
+import logging
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from sidecar.errors import ConfigurationError
+from sidecar.kimai.beneath import is_within, read_small
+from sidecar.kimai.environment import COMPILED, app_environment
+
+log = logging.getLogger(__name__)
+
+USER_DATA = (
+    ".env",
+    ".env.local",
+    "config/bundles-local.php",
+    "config/packages/local.yaml",
+    "templates/export",
+    "templates/invoice",
+    "var/data",
+    "var/export",
+    "var/invoices",
+    "var/packages",
+    "var/plugins",
+)
+"""What an instance is made of beside its database, relative to Kimai's root."""
+
+NOT_USER_DATA = ("var/cache", "var/log", "var/sessions", "var/installed")
+"""What Kimai makes anew by itself."""
+
+_DATA_DIR = re.compile(
+    r"""^[^#\n]*?(?<![\w.-])["']?data_dir["']?[ \t]*:[ \t]*(?:"([^"\n]*)"|'([^'\n]*)'|([^\s#,}]+))""",
+    re.MULTILINE,
+)
+_PROJECT = "%kernel.project_dir%"
+
+
+class UserData(NamedTuple):
+    """The paths to back up, relative to Kimai's root, and what of Kimai's data lies where no backup reaches."""
+
+    paths: tuple[str, ...]
+    uncovered: tuple[str, ...]
+
+
+def user_data(root: Path) -> UserData:
+    """The paths of this instance: the fixed ones, those of its APP_ENV, and where local.yaml puts `data_dir`.
+
+    A path may not exist. No path lies within another one.
+    """
+    name = app_environment(root)
+    paths = {*USER_DATA, f".env.{name}", f".env.{name}.local", COMPILED}
+    uncovered = []
+    for value in _data_dirs(root):
+        inside = _inside(value, root)
+        if inside is None or any(is_within(inside.encode(), each.encode()) for each in NOT_USER_DATA):
+            uncovered.append(f"{value} (kimai.data_dir)")
+        else:
+            paths.add(inside)
+    return UserData(tuple(outermost(paths)), tuple(sorted(uncovered)))
+
+
+def _covers(folder: str, path: str) -> bool:
+    return is_within(path.encode(), folder.encode())
+
+
+def _data_dirs(root: Path) -> set[str]:
+    """Every `data_dir` of local.yaml, read without a YAML parser: one too many is only one path more."""
+    try:
+        content = read_small(root / "config" / "packages" / "local.yaml") or b""
+    except ConfigurationError as error:
+        # The survey names the file itself as unreadable.
+        log.debug("kimai.data_dir is not known: %s", error)
+        return set()
+    return {first or second or third for first, second, third in _DATA_DIR.findall(content.decode(errors="replace"))}
+
+
+def _inside(value: str, root: Path) -> str | None:
+    """A data_dir relative to the root; None where it lies elsewhere or can't be told."""
+    path = Path(value.replace(_PROJECT, str(root.resolve())))
+    if "%" in value.replace(_PROJECT, "") or not path.is_absolute():
+        return None
+    for base in (root.resolve(), root.absolute()):
+        normal = Path(os.path.normpath(path))
+        if normal != base and normal.is_relative_to(base):
+            return str(normal.relative_to(base))
+    return None
+
+
+def outermost(paths: Iterable[str]) -> list[str]:
+    """Those of the paths that lie within no other one: what a backup holds at its top."""
+    found: list[str] = []
+    for path in sorted({path.rstrip("/") for path in paths}, key=lambda path: path.split("/")):
+        if not found or not _covers(found[-1], path):
+            found.append(path)
+    return found

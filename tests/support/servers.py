@@ -1,0 +1,158 @@
+"""Throwaway database servers for tests, demo and bench: own data folder, free port on loopback, gone afterwards."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pymysql
+
+START_DEADLINE = 60
+
+
+@dataclass
+class Server:
+    """A running server and how its root user signs in; `databases` made through it are dropped by whoever made them."""
+
+    host: str
+    port: int
+    user: str = "root"
+    password: str = ""
+    flavour: str = "mariadb"
+    process: "subprocess.Popen[bytes] | None" = None
+    folder: Path | None = None
+    options: list[str] = field(default_factory=list)
+
+    def admin(self, database: str | None = None, **options: Any) -> Any:
+        return pymysql.connect(
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            password=self.password,
+            database=database,
+            charset="utf8mb4",
+            autocommit=True,
+            **options,
+        )
+
+    def run(self, *statements: str, database: str | None = None) -> list[tuple[Any, ...]]:
+        with contextlib.closing(self.admin(database)) as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return list(cursor.fetchall())
+
+    def url(self, database: str, user: str | None = None, password: str | None = None) -> str:
+        name = quote(user if user is not None else self.user, safe="")
+        secret = quote(password if user is not None and password is not None else self.password, safe="")
+        return f"mysql://{name}:{secret}@{self.host}:{self.port}/{quote(database, safe='')}"
+
+    def client(self, *arguments: str) -> list[str]:
+        """The beginning of a native client's command line that reaches this server."""
+        program, *rest = arguments
+        account = [f"--host={self.host}", f"--port={self.port}", f"--user={self.user}", "--protocol=TCP"]
+        return [program, "--no-defaults", *account, *rest]
+
+    def native_dump(self, database: str, *options: str) -> bytes:
+        """What the native client says is in the database: the oracle of the round trips."""
+        command = self.client(
+            "mariadb-dump", "--single-transaction", "--routines", "--triggers", "--events", "--skip-dump-date",
+            "--hex-blob", "--default-character-set=utf8mb4", "--max-allowed-packet=1G", "--skip-ssl",
+            *options, database,
+        )  # fmt: skip
+        environment = {**os.environ, "MYSQL_PWD": self.password}
+        return subprocess.run(command, check=True, capture_output=True, env=environment, timeout=300).stdout
+
+    def native_load(self, database: str, sql: bytes) -> None:
+        command = self.client(
+            "mariadb", "--default-character-set=utf8mb4", "--binary-mode", "--max-allowed-packet=1G", "--skip-ssl",
+            database,
+        )  # fmt: skip
+        environment = {**os.environ, "MYSQL_PWD": self.password}
+        done = subprocess.run(command, input=sql, capture_output=True, env=environment, timeout=600, check=False)
+        assert done.returncode == 0, done.stderr.decode(errors="replace")
+
+    def kill(self) -> None:
+        """As a power cut does it."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(30)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def mariadb(*options: str) -> Server:
+    """Start a MariaDB server of Debian's, without passwords, on a free port of loopback."""
+    folder = Path(tempfile.mkdtemp(prefix="kimai-backup-mariadb-"))
+    account = ["--user=root"] if os.geteuid() == 0 else []
+    subprocess.run(
+        ["mariadb-install-db", "--no-defaults", *account, f"--datadir={folder / 'data'}",
+         "--auth-root-authentication-method=normal", "--skip-test-db"],
+        check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    port = free_port()
+    settings = [
+        f"--datadir={folder / 'data'}", f"--socket={folder / 'socket'}", f"--pid-file={folder / 'pid'}",
+        f"--port={port}", "--bind-address=127.0.0.1", "--innodb-buffer-pool-size=256M", "--skip-log-bin",
+        "--innodb-flush-log-at-trx-commit=2", "--innodb-log-file-size=128M", "--event-scheduler=ON",
+    ]  # fmt: skip
+    program = shutil.which("mariadbd") or "/usr/sbin/mariadbd"
+    command = [program, "--no-defaults", *account, *settings, *options]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+    server = Server("127.0.0.1", port, process=process, folder=folder, options=list(options))
+    wait_for(server, folder / "log")
+    server.run("DELETE FROM mysql.global_priv WHERE User = ''", "FLUSH PRIVILEGES")
+    return server
+
+
+def mysql_from(url: str) -> Server:
+    """A MySQL server that already runs somewhere and that the tests may fill with databases."""
+    parts = urlsplit(url)
+    return Server(parts.hostname or "", parts.port or 3306, parts.username or "root", parts.password or "", "mysql")
+
+
+def wait_for(server: Server, log: Path) -> None:
+    deadline = time.monotonic() + START_DEADLINE
+    while True:
+        try:
+            server.run("SELECT 1")
+        except pymysql.err.OperationalError as error:
+            gone = server.process is not None and server.process.poll() is not None
+            if gone or time.monotonic() > deadline:
+                said = log.read_text(errors="replace")[-2000:]
+                raise RuntimeError(f"the database server did not start: {error}\n{said}") from error
+            time.sleep(0.05)
+        else:
+            return
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running(*options: str) -> Iterator[Server]:
+    server = mariadb(*options)
+    try:
+        yield server
+    finally:
+        server.stop()
