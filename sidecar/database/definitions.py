@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sidecar.database.server import QueryFailed, Session, may, privileges, quote_name, quote_text, text
+from sidecar.database.rights import may, privileges
+from sidecar.database.server import QueryFailed, Session, quote_name, quote_text, text
 from sidecar.manifest import SchemaObject
 
 INTEGERS = {"tinyint", "smallint", "mediumint", "int", "bigint"}

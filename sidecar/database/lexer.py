@@ -2,6 +2,8 @@
 
 import re
 
+from sidecar.errors import Refused
+
 BLANKS = b" \t\r\n\v\f"
 
 # Possessive throughout: a string of 60 MB costs neither a stack nor a second look.
@@ -38,7 +40,7 @@ def skeleton(text: bytes, dropped: bytes = _ORDINARY, *, joint: bytes = b"") -> 
 
     Sound because each step keeps, for every byte that stays, the quotes it stands in: escaped quotes and `--` become
     `#`, which is as harmless as they are inside a string and as suspicious outside; two quotes with nothing
-    between open and close. Each `joint`, which may hold no special byte, is taken out first, in strings as well.
+    between open and close. Each `joint`, which holds neither quote nor backslash, is taken out first, in strings as well.
     """
     bare = without_escapes(text)
     if b"--" in bare:
@@ -64,3 +66,71 @@ def beginning(statement: bytes) -> str:
     text = " ".join(head.decode("utf-8", "replace").split())
     printable = "".join(letter if letter.isprintable() else "?" for letter in text)
     return printable if len(head) == len(statement) else printable + "…"
+
+
+def refused(statement: bytes, why: str, mend: str = "") -> Refused:
+    """The error for a statement that may not be sent on."""
+    return Refused(f"this SQL is not sent to the database: {beginning(statement)}: {why}", mend=mend)
+
+
+# `--` before a byte such as 0xA0 opens a comment in some character sets and is two minus signs in others.
+_TOKEN = re.compile(
+    rb"(?P<blank>\s+|%b)|/\*(?P<maria>M?)!(?P<version>[0-9]{5,6})?|(?P<block>/\*.*?\*/)|(?P<close>\*/)"
+    rb"|(?P<token>%b|%b)|(?P<unclosed>['\"`]|/\*|--(?=[\x80-\xff]))|(?P<word>@@?[\w$.]+|[\w$\x80-\xff]+|.)"
+    % (LINE_COMMENT, STRING, NAME),
+    re.DOTALL,
+)
+# Every server that Kimai runs on is newer: comments up to this version are always carried out. Above, MySQL and MariaDB
+# differ, and what one skips it skips to the first `*/`, without a look at strings.
+_ALWAYS = 50699
+_MARIADB_SKIPS = range(50700, 100000)
+
+
+def readings(statement: bytes) -> list[list[bytes]]:
+    """The statement's words, strings and marks as each server there is reads them, the oldest first.
+
+    Versioned comments are words to a server that carries them out and nothing to others; a reading without any word
+    is left out. Raises `Refused` where it isn't certain which is which.
+    """
+    tokens = _tokens(statement)
+    versions = sorted({version for _, version in tokens if version}, key=abs)
+    found: list[list[bytes]] = []
+    for newest in range(len(versions) + 1):
+        older = set(versions[:newest])
+        mysql = {version for version in older if version > 0}
+        mariadb = {version for version in older if version not in _MARIADB_SKIPS}
+        for read in (mysql, mariadb):
+            words = [text for text, version in tokens if not version or version in read]
+            if words and words not in found:
+                found.append(words)
+    return found
+
+
+def _tokens(statement: bytes) -> list[tuple[bytes, int]]:
+    """Each word with its comment's version: 0 always read, below 0 by MariaDB alone."""
+    tokens: list[tuple[bytes, int]] = []
+    inside: int | None = None
+    for match in _TOKEN.finditer(statement):
+        text, kind = match[0], match.lastgroup
+        if kind == "unclosed":
+            raise refused(statement, "a string, name or comment in it has no certain end")
+        if kind in ("version", "maria"):
+            if inside is not None:
+                raise refused(statement, "a versioned comment stands inside another")
+            inside = _version(match)
+        elif kind == "close" and inside is not None:
+            inside = None
+        elif inside and len(text) > 1 and (b"*/" in text or b"/*" in text):
+            raise refused(statement, "servers disagree where its versioned comment ends")
+        elif kind in ("token", "word", "close"):
+            tokens.append((text, inside or 0))
+    if inside is not None:
+        raise refused(statement, "a versioned comment in it has no end")
+    return tokens
+
+
+def _version(match: re.Match[bytes]) -> int:
+    version = int(match["version"] or 0)
+    if match["maria"]:
+        return -max(version, 1)
+    return 0 if version <= _ALWAYS else version

@@ -17,6 +17,11 @@ log = logging.getLogger(__name__)
 
 _NO_RIGHT_TO_DEFINER = {1227}
 _OBJECTS = {Kind.CREATE_VIEW, Kind.CREATE_TRIGGER, Kind.CREATE_ROUTINE, Kind.CREATE_EVENT}
+_MADE = {
+    Kind.CREATE_VIEW: (b"VIEW",),
+    Kind.CREATE_ROUTINE: (b"PROCEDURE", b"FUNCTION", b"PACKAGE BODY", b"PACKAGE"),
+    Kind.CREATE_EVENT: (b"EVENT",),
+}
 _NOT_NEEDED = {Kind.LOCK, Kind.UNLOCK, Kind.TRANSACTION, Kind.SKIP, Kind.KEYS}
 _CHECKS = re.compile(rb"unique_checks|foreign_key_checks", re.IGNORECASE)
 _OWN_CHECKS = b"SET SESSION unique_checks=1, foreign_key_checks=0"
@@ -26,17 +31,16 @@ _EVENT_ENABLED = re.compile(rb"(\bON\s+COMPLETION\s+(?:NOT\s+)?PRESERVE\s+)ENABL
 
 @dataclass
 class Loaded:
-    """What a load did: tables made, rows' bytes sent, and what an admin should know."""
+    """What a load did: how many statements, and what an admin should know."""
 
     statements: int = 0
-    tables: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
 class Load:
     """One load of one SQL text. `run` it, compare, then `enable_events`; where anything fails, `undo`.
 
-    `created` is told the name of each table before it is made, so that a journal can name it after a kill.
+    `making` is told kind and name of each object before it is made, so that a journal can name it after a kill.
     """
 
     def __init__(
@@ -44,12 +48,12 @@ class Load:
         connect: Connect,
         connections: int,
         *,
-        created: Callable[[str], None] = lambda name: None,
+        making: Callable[[str, str], None] = lambda kind, name: None,
         advance: Callable[[int], None] = lambda size: None,
     ) -> None:
         self._connect = connect
         self._connections = connections
-        self._created = created
+        self._making = making
         self._advance = advance
         self._main = connect()
         self._main.without_read_deadline()
@@ -102,6 +106,8 @@ class Load:
         elif kind is Kind.ALTER_TABLE:
             self._objects.append((kind, statement))
         elif kind not in _NOT_NEEDED:
+            if kind is Kind.CREATE_SEQUENCE:
+                self._making("sequence", _named(statement, b"SEQUENCE"))
             self._execute(statement)
 
     def _set(self, loaders: Loaders, statement: bytes) -> None:
@@ -113,11 +119,7 @@ class Load:
 
     def _create_table(self, statement: bytes) -> None:
         table = bare(statement)
-        name = re.search(rb"`((?:[^`]|``)+)`|TABLE\s+(\w+)", statement)
-        if name is not None:
-            plain = text((name[1] or name[2]).replace(b"``", b"`"))
-            self._created(plain)
-            self.loaded.tables.append(plain)
+        self._making("table", _named(statement, b"TABLE"))
         if table is None:
             self._execute(statement)
         else:
@@ -125,6 +127,9 @@ class Load:
             self._late.append(table)
 
     def _create(self, kind: Kind, statement: bytes) -> None:
+        if kind in _MADE:
+            word = next(word for word in _MADE[kind] if _named(statement, word))
+            self._making(word.decode().lower(), _named(statement, word))
         if kind is Kind.CREATE_EVENT:
             statement = self._disabled(statement)
         try:
@@ -151,16 +156,17 @@ class Load:
             raise refused(statement, error) from error
 
 
-def drop_tables(session: Session, names: Iterable[str]) -> None:
-    """Drop these tables and views if they are there, in any order. For what a failed load made, by its own list."""
-    session.without_read_deadline()
-    for name in names:
-        session.query(f"DROP VIEW IF EXISTS {quote_name(name)}")
-        session.query(f"DROP TABLE IF EXISTS {quote_name(name)}")
-
-
 def _alter(table: Bare, parts: Iterable[bytes]) -> bytes:
     return b"ALTER TABLE " + table.name + b" " + b", ".join(b"ADD " + part for part in parts)
+
+
+def _named(statement: bytes, word: bytes) -> str:
+    """The name after the word in a statement's head; empty where the word isn't there."""
+    pattern = rb"\b" + word + rb"\s+(?:IF\s+NOT\s+EXISTS\s+)?(?:`(?P<quoted>(?:[^`]|``)+)`|(?P<plain>[\w$]+))"
+    match = re.search(pattern, statement[:4000], re.IGNORECASE)
+    if match is None:
+        return ""
+    return text((match["quoted"] or b"").replace(b"``", b"`") or match["plain"])
 
 
 def _is_object(statement: bytes) -> bool:

@@ -1,9 +1,8 @@
 """One session on a MariaDB or MySQL server: opened, its settings made and read back, its limits and rights known."""
 
 import logging
-import re
 import ssl
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -234,33 +233,6 @@ def quote_text(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def privileges(session: Session) -> set[str]:
-    """What the user may do in this database, by SHOW GRANTS: privilege names in capitals, `ALL PRIVILEGES` among them."""
-    granted: set[str] = set()
-    for (grant,) in session.texts("SHOW GRANTS"):
-        match = re.match(r"GRANT (?P<what>.+?) ON (?P<scope>.+?) TO ", grant or "", re.DOTALL)
-        if match and _covers(match["scope"], session.database):
-            granted.update(part.strip().upper() for part in match["what"].split(","))
-    return granted
-
-
-def may(granted: Iterable[str], privilege: str) -> bool:
-    """Whether these privileges include this one."""
-    return not {privilege, "ALL PRIVILEGES", "ALL"}.isdisjoint(granted)
-
-
-def _covers(scope: str, database: str) -> bool:
-    if scope == "*.*":
-        return True
-    if not scope.endswith(".*"):
-        return False
-    pattern = scope[:-2].strip("`").replace("``", "`")
-    parts = re.findall(r"\\.|%|_|.", pattern, re.DOTALL)
-    wildcard = {"%": ".*", "_": "."}
-    regex = "".join(wildcard.get(part, re.escape(part[-1])) for part in parts)
-    return re.fullmatch(regex, database, re.DOTALL | re.IGNORECASE) is not None
-
-
 def _tls_arguments(tls: Tls, ca_file: str | None) -> dict[str, Any]:
     if tls == "off":
         return {"ssl_disabled": True}
@@ -315,8 +287,3 @@ def _literal(value: str | int) -> str:
     if isinstance(value, int):
         return str(value)
     return value if value == "DEFAULT" else quote_text(value)
-
-
-def first_column(rows: Sequence[Row]) -> list[str]:
-    """The first column of a result as texts."""
-    return [text(row[0]) for row in rows]

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from sidecar.database.server import QueryFailed, Session, may, privileges, quote_name
+from sidecar.database.rights import may, privileges
+from sidecar.database.server import QueryFailed, Session, quote_name
 from sidecar.errors import KimaiBackupError
 
 log = logging.getLogger(__name__)

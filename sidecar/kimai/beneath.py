@@ -12,6 +12,9 @@ FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK, opening a pipe that took a file's place would wait for ever.
 FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
+STAGING_PREFIX = b".kimai-backup-restore-"
+"""How the folders begin that a restore works in (`staging`): never part of a backup."""
+
 SMALL_LIMIT = 1 << 20
 """Bytes that a settings file of Kimai may have; read whole, so it must be small."""
 
@@ -81,6 +84,11 @@ def parent_of(path: bytes) -> tuple[bytes, bytes]:
     """A relative path as its folder (empty for the root) and its name."""
     folder, _, name = path.rpartition(b"/")
     return folder, name
+
+
+def below(folder: bytes, name: bytes) -> bytes:
+    """The path of a name in a folder, which is empty for the root."""
+    return folder + b"/" + name if folder else name
 
 
 def is_within(path: bytes, folder: bytes) -> bool:

@@ -13,6 +13,7 @@ import msgspec
 
 from sidecar.kimai.beneath import (
     FILE_FLAGS,
+    STAGING_PREFIX,
     exact_path,
     is_within,
     list_names,
@@ -25,9 +26,6 @@ from sidecar.kimai.userdata import NOT_USER_DATA, outermost, user_data
 from sidecar.manifest import File
 
 log = logging.getLogger(__name__)
-
-STAGING_PREFIX = b".kimai-backup-restore-"
-"""How the folders begin that a restore works in (`staging`): never part of a backup."""
 
 CHUNK = 1 << 20
 DEPTH_LIMIT = 100

@@ -22,7 +22,11 @@ class Places:
     """
 
     def __init__(self, root: Path, paths: Iterable[str], protect: Iterable[Path] = ()) -> None:
-        self.mounts = {*mounts_below(root), *_other_devices(root, paths)}
+        on_the_way = [path.encode() for path in paths]
+        self.mounts = _other_devices(root, on_the_way)
+        for mount in mounts_below(root):
+            if any(is_within(mount, path) or is_within(path, mount) for path in on_the_way):
+                self.mounts.add(mount)
         inside = (relative_to(path, root) for path in protect if path.exists())
         self.protected = {path for path in inside if path}
         self.fixed = {*self.mounts}
@@ -48,12 +52,12 @@ def _ancestors(path: bytes) -> list[bytes]:
     return found
 
 
-def _other_devices(root: Path, paths: Iterable[str]) -> set[bytes]:
+def _other_devices(root: Path, paths: Iterable[bytes]) -> set[bytes]:
     """Folders on the way to the paths that begin another device: subvolumes, too, which no mount table has."""
     found = set()
     for path in paths:
         above = root.stat().st_dev
-        for part in (*reversed(_ancestors(path.encode())), path.encode()):
+        for part in (*reversed(_ancestors(path)), path):
             try:
                 status = os.lstat(os.path.join(os.fsencode(root), part))  # noqa: PTH118 - bytes
             except OSError:

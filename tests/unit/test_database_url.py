@@ -135,9 +135,7 @@ def test_nonsense_is_refused_with_its_reason_and_without_the_password(url: str, 
     assert caught.value.mend
 
 
-@pytest.mark.parametrize(
-    "password", ["12/sesame", "12#sesame", "12?sesame", "se/same", "se#same", "se?same", "/", "#"]
-)
+@pytest.mark.parametrize("password", ["12/sesame", "12#sesame", "12?sesame", "se/same", "se#same", "se?same", "/", "#"])
 def test_a_password_that_is_not_encoded_never_becomes_another_database(password: str) -> None:
     with pytest.raises(ConfigurationError, match=r"ncode|host:3306/database"):
         parse(f"mysql://u:{password}@db/kimai")
@@ -170,9 +168,7 @@ def test_whatever_the_password_it_is_read_or_refused_and_never_shown(middle: str
 def test_the_redacted_url_leads_to_the_same_place_without_the_password(
     user: str, password: str, database: str, host: str
 ) -> None:
-    url = DatabaseUrl(
-        host=host, user=user, password=f"sesame{password}", database=database, unix_socket="/run/my.sock"
-    )
+    url = DatabaseUrl(host=host, user=user, password=f"sesame{password}", database=database, unix_socket="/run/my.sock")
     again = parse(url.redacted)
     assert (again.host, again.user, again.database, again.unix_socket) == (
         host,

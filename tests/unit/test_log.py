@@ -111,9 +111,7 @@ def test_without_a_stream_it_follows_stderr(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-@pytest.mark.parametrize(
-    "spelling", [SECRET, quote(SECRET), quote(SECRET, safe=""), quote(SECRET, safe="").lower()]
-)
+@pytest.mark.parametrize("spelling", [SECRET, quote(SECRET), quote(SECRET, safe=""), quote(SECRET, safe="").lower()])
 def test_a_secret_is_hidden_in_every_spelling(form: log.Format, spelling: str) -> None:
     stream = io.StringIO()
     log.configure("info", form, stream=stream, secrets=[SECRET])
@@ -185,9 +183,7 @@ def test_what_a_server_says_cannot_steer_the_terminal() -> None:
 
 
 @given(
-    secret=st.text(st.characters(exclude_categories=["Cs"]), min_size=8).filter(
-        lambda text: not set(text) & set("*")
-    ),
+    secret=st.text(st.characters(exclude_categories=["Cs"]), min_size=8).filter(lambda text: not set(text) & set("*")),
     before=st.text(max_size=10),
     after=st.text(max_size=10),
 )

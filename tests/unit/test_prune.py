@@ -94,8 +94,9 @@ def test_every_deletion_and_what_is_left_alone_is_logged(
         b'{"format": 99}',
         encode(manifest_of(backup_id("20260102"))),
         encode(manifest_of(backup_id("20260101", instance="staging"))),
+        encode(manifest_of(backup_id("20260101"))).replace(b'"prod"', b'"staging"'),
     ],
-    ids=["empty", "no-manifest", "not-utf8", "newer-format", "another-backup", "another-instance"],
+    ids=["empty", "no-manifest", "not-utf8", "newer-format", "another-backup", "another-instance", "two-minds"],
 )
 def test_what_bears_our_name_but_not_our_manifest_stays(storage: MemoryStorage, text: bytes) -> None:
     shelve(storage, backup_id("20261122"))

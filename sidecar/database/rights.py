@@ -1,0 +1,59 @@
+"""What the database user may do: what a dump and a load need, what is lacking, and the GRANT that mends it."""
+
+import re
+from collections.abc import Iterable
+
+from sidecar.database.server import Session, quote_name
+
+FOR_DUMP = ("SELECT", "LOCK TABLES", "SHOW VIEW", "TRIGGER", "EVENT")
+"""Without LOCK TABLES one connection dumps; without the others what they cover is named as unread or unseen."""
+FOR_LOAD = ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER", "INDEX", "REFERENCES")
+"""What any dump of Kimai's needs; see `for_objects` for the rest."""
+
+_FOR_KIND = {"view": "CREATE VIEW", "trigger": "TRIGGER", "event": "EVENT"}
+_FOR_KIND |= dict.fromkeys(("function", "procedure", "package", "package body"), "CREATE ROUTINE")
+
+
+def privileges(session: Session) -> set[str]:
+    """What the user may do in this database, by SHOW GRANTS: privilege names in capitals, `ALL PRIVILEGES` among them."""
+    granted: set[str] = set()
+    for (grant,) in session.texts("SHOW GRANTS"):
+        match = re.match(r"GRANT (?P<what>.+?) ON (?P<scope>.+?) TO ", grant or "", re.DOTALL)
+        if match and _covers(match["scope"], session.database):
+            granted.update(part.strip().upper() for part in match["what"].split(","))
+    return granted
+
+
+def may(granted: Iterable[str], privilege: str) -> bool:
+    """Whether these privileges include this one."""
+    return not {privilege, "ALL PRIVILEGES", "ALL"}.isdisjoint(granted)
+
+
+def _covers(scope: str, database: str) -> bool:
+    if scope == "*.*":
+        return True
+    if not scope.endswith(".*"):
+        return False
+    pattern = scope[:-2].strip("`").replace("``", "`")
+    parts = re.findall(r"\\.|%|_|.", pattern, re.DOTALL)
+    wildcard = {"%": ".*", "_": "."}
+    regex = "".join(wildcard.get(part, re.escape(part[-1])) for part in parts)
+    return re.fullmatch(regex, database, re.DOTALL | re.IGNORECASE) is not None
+
+
+def for_objects(kinds: Iterable[str]) -> set[str]:
+    """The rights that creating objects of these kinds needs."""
+    return {_FOR_KIND[kind] for kind in kinds if kind in _FOR_KIND}
+
+
+def lacking(session: Session, needed: Iterable[str]) -> list[str]:
+    """Those of the needed rights that the user hasn't got on this database."""
+    granted = privileges(session)
+    return [privilege for privilege in needed if not may(granted, privilege)]
+
+
+def grant(session: Session, rights: Iterable[str]) -> str:
+    """The statement by which an administrator of the server grants these rights."""
+    user = session.value("SELECT CURRENT_USER()") or ""
+    name, _, host = user.rpartition("@")
+    return f"GRANT {', '.join(rights)} ON {quote_name(session.database)}.* TO '{name}'@'{host}';"

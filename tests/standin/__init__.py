@@ -1,0 +1,1 @@
+"""A stand-in for Kimai, for tests and the demo: no PHP, no Symfony, only how its console behaves."""
