@@ -14,7 +14,6 @@ from typing import Protocol
 import msgspec
 
 from sidecar import __version__
-from sidecar.archive.names import escape_name
 from sidecar.archive.writer import Entry, is_compressed, write_archive
 from sidecar.catalog import Backup, catalog, read_manifest
 from sidecar.database.dump import Dump, newest_migration
@@ -220,8 +219,16 @@ class _Pack:
     def _environment(self) -> Entry:
         content = render(self._job.instance.environment())
         digest = hashlib.sha256(content).hexdigest()
-        own = {"mode": OWN_MODE, "mtime": self._mtime, "uid": os.getuid(), "gid": os.getgid()}
-        self._files.append(File(path=ENVIRONMENT_NAME, size=len(content), sha256=digest, **own))
+        own = File(
+            path=ENVIRONMENT_NAME,
+            size=len(content),
+            sha256=digest,
+            mode=OWN_MODE,
+            mtime=self._mtime,
+            uid=os.getuid(),
+            gid=os.getgid(),
+        )
+        self._files.append(own)
         return self._own(ENVIRONMENT_NAME, [content])
 
     def _file(self, entry: File) -> Iterator[Entry]:

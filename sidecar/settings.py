@@ -139,8 +139,12 @@ def misspelt(environment: Mapping[str, str]) -> list[str]:
         return []
     from difflib import get_close_matches
 
-    close = [(name, get_close_matches(name, names, n=1, cutoff=0.8)) for name in unknown]
-    return [f"{name} is no setting; did you mean {match[0]}?" for name, match in close if match]
+    warnings = []
+    for name in unknown:
+        ending = [known for known in names if name.endswith(f"_{known}")]
+        meant = ending or get_close_matches(name, names, n=1, cutoff=0.81)
+        warnings += [f"{name} is no setting; did you mean {known}?" for known in meant[:1]]
+    return warnings
 
 
 class _Problem(Exception):
@@ -183,7 +187,7 @@ def _read(field: str, text: str, source: Source, check_database_url: Callable[[s
         return _WHEN_EMPTY[field]
     reader = _READERS[field]
     # A file may be the wrong one, and its content a secret.
-    is_open = field not in _SECRET and source != "file" and _may_be_shown(text)
+    is_open = reader not in _SECRET_READERS and source != "file" and _may_be_shown(text)
     value = f"is {text[:80]!r}" if is_open else "(value hidden)"
     try:
         if reader is secret.database_url and check_database_url:
@@ -272,17 +276,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
 # Empty turns these off. RETENTION_DAYS of none deletes nothing, which 60 would; the rest keep their default.
 _WHEN_EMPTY: dict[str, Any] = {"backup_dir": None, "backup_schedule": None, "retention_days": 0, "http_listen": None}
 
-_SECRET = frozenset(
-    {
-        "database_url",
-        "backup_identity",
-        "s3_access_key_id",
-        "s3_secret_access_key",
-        "drill_database_url",
-        "notify_urls",
-        "heartbeat_url",
-    }
-)
+_SECRET_READERS = (Secret, secret.database_url, secret.ping_url, values.identity, values.service_urls)
 
 # The first means nothing without the second.
 _NEEDS = (

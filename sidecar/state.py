@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -16,13 +17,18 @@ log = logging.getLogger(__name__)
 
 
 class RestoreNote(msgspec.Struct, kw_only=True):
-    """What a restore under way has made so far: enough for the next one to clean up after a kill."""
+    """What a restore under way makes: enough for the next one to take it back after a kill.
+
+    `objects` are kind and name of what is, or is about to be, made in the database. From `settled` on the
+    restore counts as done.
+    """
 
     backup: str
     database: str
     run_id: str
     root: str
-    tables: list[str] = []
+    phase: Literal["under way", "settled"] = "under way"
+    objects: list[list[str]] = []
 
 
 class State:

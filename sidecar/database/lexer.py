@@ -40,7 +40,7 @@ def skeleton(text: bytes, dropped: bytes = _ORDINARY, *, joint: bytes = b"") -> 
 
     Sound because each step keeps, for every byte that stays, the quotes it stands in: escaped quotes and `--` become
     `#`, which is as harmless as they are inside a string and as suspicious outside; two quotes with nothing
-    between open and close. Each `joint`, which holds neither quote nor backslash, is taken out first, in strings as well.
+    between open and close. Each `joint`, which holds neither quote nor backslash, is taken out first.
     """
     bare = without_escapes(text)
     if b"--" in bare:

@@ -180,7 +180,7 @@ def connect(url: DatabaseUrl, tls: Tls = "preferred", ca_file: str | None = None
             port=url.port,
             unix_socket=url.unix_socket,
             user=url.user,
-            password=url.password,
+            password=url.password.encode(),  # as text PyMySQL would send it in latin1
             database=url.database,
             charset="utf8mb4",
             use_unicode=False,

@@ -42,8 +42,9 @@ def admit(statement: bytes, database: str | None = None) -> Kind:
     """
     head = inserts.read_head(statement)
     if head is not None:
-        [table] = lexer.readings(head["table"])
-        _check_databases(statement, _text(table), database)
+        if b"." in head["table"]:
+            [table] = lexer.readings(head["table"])
+            _check_databases(statement, _text(table), database)
         return Kind[head["verb"].decode().upper()]
     if len(statement) > LARGEST_DEFINITION:
         raise lexer.refused(statement, f"{len(statement)} bytes are too many for anything but an INSERT")
@@ -128,6 +129,7 @@ _ALTERATION = _pattern(
     rb"|MODIFY (?:COLUMN )?%(name)b [A-Z]|AUTO_INCREMENT (?:= )?[0-9]+\Z)"
 )
 _NAMES_A_DATABASE = _pattern(rb"(?:USE|CREATE (?:DATABASE|SCHEMA)) ")
+_HEAD_WORDS = 8
 _WITHOUT_DATABASES = "Dump again without --databases: the SQL must not name a database."
 
 
@@ -149,8 +151,14 @@ def _judge(statement: bytes, words: list[bytes], database: str | None) -> Kind:
         return Kind.SET if variables.check(statement, split_at_commas(words[1:])) else Kind.SKIP
     if _ROCKSDB.fullmatch(statement):
         return Kind.SKIP
-    mend = _WITHOUT_DATABASES if _NAMES_A_DATABASE.match(text) else ""
-    raise lexer.refused(statement, "that is no part of a dump", mend)
+    raise lexer.refused(statement, "that is no part of a dump", _mend(words, text))
+
+
+def _mend(words: list[bytes], text: bytes) -> str:
+    if _NAMES_A_DATABASE.match(text):
+        return _WITHOUT_DATABASES
+    in_quotes = any(word.startswith(b'"') for word in words[:_HEAD_WORDS])
+    return "Dump again without --compatible=ansi." if in_quotes else ""
 
 
 def split_at_commas(words: Iterable[bytes]) -> Iterator[list[bytes]]:

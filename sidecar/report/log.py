@@ -110,9 +110,8 @@ class _Formatter(logging.Formatter):
     def _error(self, record: logging.LogRecord) -> str:
         if not record.exc_info or record.exc_info[1] is None:
             return ""
-        if self._with_traceback:
-            return self.formatException(record.exc_info)
-        return f"{type(record.exc_info[1]).__name__}: {record.exc_info[1]}"
+        error = record.exc_info[1]
+        return self.formatException(record.exc_info) if self._with_traceback else f"{type(error).__name__}: {error}"
 
 
 def _pattern(spelling: str) -> str:

@@ -31,7 +31,7 @@ def install_console(
 
 
 def set_fault(root: Path, fault: str | None) -> None:
-    """Let the stand-in `hang`, `fail`, `flood` or print `nonsense` (`fail kimai:reload`: that command alone), or not."""
+    """Let the stand-in `hang`, `fail`, `flood` or print `nonsense` (`fail kimai:reload`: that command alone)."""
     path = root / "bin" / "standin-fault"
     if fault is None:
         path.unlink(missing_ok=True)

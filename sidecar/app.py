@@ -1,0 +1,276 @@
+"""From settings to objects: the only place that knows which adapters exist."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sidecar import names, settings
+from sidecar.errors import ConfigurationError, UsageError
+from sidecar.report import log as logs
+from sidecar.settings import Settings
+from sidecar.state import State
+
+if TYPE_CHECKING:
+    from sidecar import backup, doctor, restore
+    from sidecar.archive.source import Source
+    from sidecar.catalog import Backup, Catalog
+    from sidecar.database.server import Session
+    from sidecar.database.url import DatabaseUrl
+    from sidecar.kimai.bare import BareMetal
+    from sidecar.kimai.local import LocalConsole
+    from sidecar.report.progress import Progress
+    from sidecar.retention import Policy
+    from sidecar.storage.base import Storage
+    from sidecar.storage.local import LocalStorage
+
+DEFAULT_INSTANCE = "kimai"
+_INSTANCE = re.compile(r"[a-z0-9_-]+")
+_NOT_YET = {
+    "s3_bucket": "S3 targets",
+    "backup_encrypt_to": "encryption",
+    "kimai_container": "Kimai in Docker",
+    "kimai_service": "Kimai in Docker",
+}
+"""Settings that change what a backup is or where it lies, and whose part this version doesn't have: refused."""
+
+
+@dataclass
+class App:
+    """The product, put together for one run. What is heavy to import is imported where it is first used."""
+
+    settings: Settings
+    instance: str
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str], instance: str | None = None) -> "App":
+        """Read the settings and start the log. Raises `ConfigurationError` with every problem at once."""
+        from sidecar.database.url import parse
+
+        found = settings.load(environment, check_database_url=parse)
+        logs.configure(found.log_level, found.log_format, secrets=settings.secrets(found))
+        name = instance or found.backup_instance or DEFAULT_INSTANCE
+        if not _INSTANCE.fullmatch(name):
+            raise UsageError(f"--instance {name}: only a-z, 0-9, _ and - may be in it")
+        return cls(found, name)
+
+    def refuse_what_is_not_there_yet(self) -> None:
+        """A setting that would be passed over in silence must not look as if it were obeyed."""
+        lacking = sorted({f"{name.upper()} ({_NOT_YET[name]})" for name in _NOT_YET if self.settings.is_set(name)})
+        if lacking:
+            raise ConfigurationError(
+                f"this version does not have yet: {', '.join(lacking)}", mend="Unset it, or use a newer version."
+            )
+
+    # ── Targets ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def local(self) -> "LocalStorage | None":
+        """The local target, if there is one."""
+        from sidecar.storage.local import LocalStorage
+
+        return LocalStorage(self.settings.backup_dir) if self.settings.backup_dir else None
+
+    @property
+    def storages(self) -> "Sequence[Storage]":
+        """Every target, local first. Raises `ConfigurationError` where there is none."""
+        if self.local is None:
+            raise ConfigurationError("there is no target", mend="Set BACKUP_DIR.")
+        return [self.local]
+
+    def catalog(self) -> "Catalog":
+        """What lies on the targets."""
+        from sidecar.catalog import catalog
+
+        return catalog(self.storages, self.instance)
+
+    def find(self, reference: str) -> "Backup":
+        """The backup that the user means."""
+        from sidecar.catalog import find
+
+        return find(self.catalog(), reference)
+
+    @contextmanager
+    def fetch(self, storage: "Storage", key: str) -> Iterator[Path]:
+        """An object as a file on this machine, for readers that must jump about in it."""
+        if storage is not self.local or self.settings.backup_dir is None:
+            raise NotImplementedError(storage.name)
+        yield self.settings.backup_dir / key
+
+    @property
+    def spool(self) -> "_LocalSpool":
+        """Where archives grow."""
+        if self.local is None:
+            raise ConfigurationError("there is no target", mend="Set BACKUP_DIR.")
+        return _LocalSpool(self.local, self.instance)
+
+    @property
+    def policy(self) -> "Policy":
+        """Retention as the settings say."""
+        from sidecar.retention import Policy
+
+        found = self.settings
+        return Policy(
+            days=found.retention_days,
+            min_keep=found.retention_min_keep,
+            daily=found.retention_daily,
+            weekly=found.retention_weekly,
+            monthly=found.retention_monthly,
+            yearly=found.retention_yearly,
+        )
+
+    # ── Kimai and its database ───────────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def own_database_url(self) -> str | None:
+        """The DATABASE_URL of Kimai's own `.env` files."""
+        from sidecar.kimai.bare import own_database_url
+
+        return own_database_url(self.settings.kimai_dir)
+
+    @cached_property
+    def database_url(self) -> str:
+        """The DATABASE_URL in force: the setting, else Kimai's own."""
+        url = self.settings.database_url.reveal() if self.settings.database_url else self.own_database_url
+        if not url:
+            raise ConfigurationError(
+                f"there is no DATABASE_URL, neither set nor in {self.settings.kimai_dir}/.env",
+                mend="Set DATABASE_URL, or KIMAI_DIR to the folder that holds Kimai's .env.",
+            )
+        return url
+
+    @cached_property
+    def database(self) -> "DatabaseUrl":
+        """The same, read; its password is kept out of the log from now on."""
+        from sidecar.database.url import parse
+
+        parsed = parse(self.database_url)
+        if parsed.password:
+            logs.hide([parsed.password, self.database_url])
+        return parsed
+
+    def connect(self) -> "Session":
+        """A new session on the database."""
+        from sidecar.database.server import connect
+
+        ca_file = self.settings.database_ca_file
+        return connect(self.database, self.settings.database_tls, str(ca_file) if ca_file else None)
+
+    @cached_property
+    def console(self) -> "LocalConsole":
+        """Kimai's console, told of the database in force."""
+        from sidecar.kimai.local import LocalConsole
+
+        environment = {"DATABASE_URL": self.database_url} if self.settings.database_url else {}
+        return LocalConsole(self.settings.kimai_dir, environment=environment)
+
+    @cached_property
+    def kimai(self) -> "BareMetal":
+        """The Kimai on this machine."""
+        from sidecar.archive.names import escape_name
+        from sidecar.kimai.bare import BareMetal
+
+        return BareMetal(self.settings.kimai_dir, self.console, escape_name, self.protected)
+
+    @property
+    def protected(self) -> tuple[Path, ...]:
+        """Folders that may lie within Kimai's and are not Kimai's."""
+        folders = (self.settings.backup_dir, self.settings.backup_state_dir)
+        return tuple(folder for folder in folders if folder is not None)
+
+    @cached_property
+    def state(self) -> State:
+        """The state folder."""
+        return State(self.settings.backup_state_dir, self.instance)
+
+    # ── Use cases ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def backup_job(self, progress: "Progress") -> "backup.Job":
+        """What `backup` works with."""
+        from sidecar import backup
+
+        self.refuse_what_is_not_there_yet()
+        return backup.Job(
+            instance_name=self.instance,
+            instance=self.kimai,
+            connect=self.connect,
+            connections=self.settings.database_connections,
+            storages=self.storages,
+            spool=self.spool,
+            state=self.state,
+            policy=self.policy,
+            tz=self.settings.timezone,
+            progress=progress,
+        )
+
+    def restore_job(self, progress: "Progress") -> "restore.Job":
+        """What `restore` works with."""
+        from sidecar import restore
+        from sidecar.kimai.local import version_file
+
+        self.refuse_what_is_not_there_yet()
+        return restore.Job(
+            open_backup=self.open_backup,
+            connect=self.connect,
+            connections=self.settings.database_connections,
+            database_url=self.database_url,
+            redacted_url=self.database.redacted,
+            own_database_url=self.own_database_url if self.settings.database_url else None,
+            root=self.settings.kimai_dir,
+            console=self.console,
+            version_file=version_file(self.settings.kimai_dir),
+            protect=self.protected,
+            state=self.state,
+            progress=progress,
+        )
+
+    def doctor_job(self) -> "doctor.Job":
+        """What `doctor` looks at."""
+        from sidecar import doctor
+
+        return doctor.Job(
+            instance_name=self.instance,
+            instance=self.kimai,
+            connect=self.connect,
+            connections=self.settings.database_connections,
+            storages=self.storages,
+            root=self.settings.kimai_dir,
+            state_folder=lambda: self.state.folder,
+            backup_dir=self.settings.backup_dir,
+        )
+
+    @contextmanager
+    def open_backup(self, reference: str) -> "Iterator[Source]":
+        """Open what the user named: the path of a zip, or a backup on the first target that holds it."""
+        from sidecar.archive.source import open_source
+        from sidecar.catalog import read_manifest
+
+        path = Path(reference)
+        if reference.endswith(".zip") and (path.exists() or os.sep in reference):
+            with open_source(path) as source:
+                yield source
+            return
+        found = self.find(reference.removesuffix(".zip"))
+        storage = next(each for each in self.storages if each.name == found.targets[0])
+        with self.fetch(storage, found.copies[0].archive_key) as archive:
+            with open_source(archive, read_manifest(storage, found.id)) as source:
+                yield source
+
+
+class _LocalSpool:
+    """Archives grow inside the local target, so that publishing one is a link, and its bytes are written once."""
+
+    def __init__(self, storage: "LocalStorage", instance: str) -> None:
+        self._storage = storage
+        self._instance = instance
+
+    def file(self, key: str) -> Path:
+        return self._storage.spool(key)
+
+    def sweep(self, now: datetime) -> None:
+        self._storage.sweep(now, 0, lambda key: names.belongs_to(key, self._instance))

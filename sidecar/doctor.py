@@ -1,0 +1,221 @@
+"""Doctor: try everything that a backup and a restore need, before the night they are needed."""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sidecar.backup import Instance
+from sidecar.catalog import catalog
+from sidecar.database import rights
+from sidecar.database.definitions import read_tables
+from sidecar.database.server import Session
+from sidecar.database.snapshot import Connect, take, why_alone
+from sidecar.errors import Exit, KimaiBackupError
+from sidecar.storage.base import Storage
+
+_CLOCK_BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+_SKEW = 120
+"""Seconds by which this clock and the database's may differ before it is said."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was tried, whether it works, what was seen, and the mend for what doesn't. Code 0 where it works."""
+
+    what: str
+    seen: str
+    mend: str = ""
+    exit_code: Exit = Exit.DONE
+
+    @property
+    def good(self) -> bool:
+        """Nothing to mend, or nothing that must be."""
+        return self.exit_code is Exit.DONE
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the doctor looks at. `backup_dir` is None without a local target."""
+
+    instance_name: str
+    instance: Instance
+    connect: Connect
+    connections: int
+    storages: Sequence[Storage]
+    root: Path
+    state_folder: Callable[[], Path]
+    backup_dir: Path | None
+
+
+def examine(job: Job) -> list[Finding]:
+    """Try everything; a failure is a finding, and the next thing is tried."""
+    findings: list[Finding] = []
+    for what, probe in (
+        ("Kimai", _kimai),
+        ("files", _files),
+        ("database", _database),
+        ("snapshot", _snapshot),
+        ("state folder", _state),
+        ("targets", _targets),
+        ("room", _room),
+        ("clock", _clock),
+    ):
+        try:
+            findings += probe(job)
+        except KimaiBackupError as error:
+            findings.append(Finding(what, error.what, error.mend, error.exit_code))
+        except OSError as error:
+            findings.append(Finding(what, str(error), "", Exit.FAULT))
+    return findings
+
+
+def exit_code(findings: Sequence[Finding]) -> Exit:
+    """The first failure's code, configuration before reachability before storage; 0 where all is well."""
+    return min((finding.exit_code for finding in findings if not finding.good), default=Exit.DONE)
+
+
+def _kimai(job: Job) -> Iterator[Finding]:
+    kimai = job.instance.identify()
+    revision = f", revision {kimai.git_revision[:12]}" if kimai.git_revision else ""
+    yield Finding("Kimai", f"version {kimai.version} (by {kimai.version_source}){revision}")
+    secret = job.instance.app_secret()
+    if secret is None:
+        yield Finding("app secret", "none found: users' sessions and signed links depend on it", "Look for APP_SECRET.")
+    else:
+        yield Finding("app secret", f"from {secret.source}")
+
+
+def _files(job: Job) -> Iterator[Finding]:
+    survey = job.instance.survey([])
+    lacking = [*survey.unreadable, *survey.missing]
+    count = sum(entry.kind == "file" for entry in survey.entries)
+    if lacking:
+        names = ", ".join(lacking[:5])
+        yield Finding(
+            "files", f"can't be read: {names}", "Run as root, or let this user read them.", Exit.CONFIGURATION
+        )
+    else:
+        yield Finding("files", f"{count} files, {survey.size} bytes, all readable by name")
+    writable = os.access(job.root, os.W_OK | os.X_OK)
+    seen = f"{job.root} {'can' if writable else 'can not'} be written to"
+    yield Finding("files for a restore", seen, "" if writable else "A restore needs root, or Kimai's own user.")
+
+
+def _database(job: Job) -> Iterator[Finding]:
+    session = job.connect()
+    try:
+        yield Finding("database", f"{session.flavour} {session.server_version}, database {session.database}")
+        yield _rights(session, "rights for a backup", rights.FOR_DUMP, needed={"SELECT"})
+        yield _rights(session, "rights for a restore", rights.FOR_LOAD, needed=set())
+        others = [table for table in read_tables(session) if table.engine != "InnoDB"]
+        for table in others:
+            yield Finding(
+                f"table {table.name}",
+                f"is {table.engine}, which the snapshot does not cover",
+                f"ALTER TABLE `{table.name}` ENGINE=InnoDB;",
+            )
+        if not others:
+            yield Finding("tables", "all are InnoDB: one snapshot covers them")
+    finally:
+        session.close()
+
+
+def _rights(session: Session, what: str, wanted: Sequence[str], needed: set[str]) -> Finding:
+    lacking = rights.lacking(session, wanted)
+    if not lacking:
+        return Finding(what, ", ".join(wanted))
+    fatal = bool(needed & set(lacking))
+    return Finding(
+        what,
+        f"lacks {', '.join(lacking)}",
+        rights.grant(session, lacking),
+        Exit.UNREACHABLE if fatal else Exit.DONE,
+    )
+
+
+def _snapshot(job: Job) -> Iterator[Finding]:
+    if job.connections == 1:
+        yield Finding("snapshot", "one connection, as DATABASE_CONNECTIONS says")
+        return
+    session = job.connect()
+    try:
+        reason = why_alone(session)
+    finally:
+        session.close()
+    started = time.monotonic()
+    with take(job.connect, job.connections) as snapshot:
+        shared = len(snapshot.sessions)
+    took = time.monotonic() - started
+    if shared > 1:
+        yield Finding("snapshot", f"{shared} connections share one, taken in {took:.2f} s")
+    else:
+        yield Finding("snapshot", f"one connection only: {reason or 'the tables could not be locked'}", "It is slower.")
+
+
+def _state(job: Job) -> Iterator[Finding]:
+    folder = job.state_folder()
+    with tempfile.TemporaryFile(dir=folder) as probe:
+        probe.write(b"probe")
+    yield Finding("state folder", f"{folder} can be written to")
+
+
+def _targets(job: Job) -> Iterator[Finding]:
+    """Write, read, list and delete a probe on each target."""
+    for storage in job.storages:
+        key = f"kimai-backup-probe-{os.getpid()}"
+        try:
+            storage.put(key, b"probe")
+            try:
+                with storage.open(key) as stream:
+                    same = stream.read() == b"probe"
+                listed = any(found.key == key for found in storage.list())
+            finally:
+                storage.delete(key)
+        except KimaiBackupError as error:
+            yield Finding(f"target {storage.name}", error.what, error.mend, error.exit_code)
+            continue
+        if same and listed:
+            yield Finding(f"target {storage.name}", "writes, reads, lists and deletes")
+        else:
+            yield Finding(f"target {storage.name}", "does not give back what it was given", "", Exit.STORAGE)
+
+
+def _room(job: Job) -> Iterator[Finding]:
+    """Whether the next backup fits where the last one lies: as large as that one, or as the files for the first."""
+    if job.backup_dir is None:
+        return
+    backups = catalog(job.storages, job.instance_name).backups
+    needed = backups[0].size if backups else job.instance.survey([]).size
+    free = shutil.disk_usage(job.backup_dir).free
+    seen = f"{free} bytes free in {job.backup_dir}, the next backup needs about {needed}"
+    if free < needed:
+        yield Finding("room", seen, "Make room, or keep fewer backups (RETENTION_DAYS).", Exit.STORAGE)
+    else:
+        yield Finding("room", seen)
+
+
+def _clock(job: Job) -> Iterator[Finding]:
+    now = datetime.now(UTC)
+    if now < _CLOCK_BEGAN:
+        yield Finding(
+            "clock",
+            f"says {now:%Y-%m-%d %H:%M} UTC",
+            "Set the clock: names and retention go by it.",
+            Exit.CONFIGURATION,
+        )
+        return
+    session = job.connect()
+    try:
+        theirs = float(session.value("SELECT UNIX_TIMESTAMP(NOW(6))") or 0)
+    finally:
+        session.close()
+    skew = abs(time.time() - theirs)
+    if skew > _SKEW:
+        yield Finding("clock", f"is {skew:.0f} s away from the database server's", "Set both by NTP.")
+    else:
+        yield Finding("clock", f"{now:%Y-%m-%d %H:%M} UTC, as the database server's")

@@ -1,0 +1,317 @@
+"""Restore: check everything, load and compare the database, exchange the files, let Kimai show that it works."""
+
+import logging
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from sidecar.archive.names import link_stays_inside, safe_path
+from sidecar.archive.source import Source
+from sidecar.database.compare import compare
+from sidecar.database.load import Load
+from sidecar.database.objects import drop
+from sidecar.database.snapshot import Connect, take
+from sidecar.errors import Damaged, Refused
+from sidecar.kimai import console as asked
+from sidecar.kimai.console import Console
+from sidecar.kimai.environment import plan_env
+from sidecar.kimai.recovery import leftovers, recover
+from sidecar.kimai.staging import Staging, empty_cache
+from sidecar.manifest import Database, File
+from sidecar.precheck import Target, check
+from sidecar.report.progress import Progress
+from sidecar.state import RestoreNote, State
+
+log = logging.getLogger(__name__)
+
+BLOCK = 1 << 20
+_ENVIRONMENT_LIMIT = 1 << 20
+_SHOWN = 5
+
+Part = Literal["database", "files"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a restore works with. `open_backup` finds, fetches and opens what the user named."""
+
+    open_backup: Callable[[str], AbstractContextManager[Source]]
+    connect: Connect
+    connections: int
+    database_url: str
+    redacted_url: str
+    own_database_url: str | None
+    root: Path
+    console: Console
+    version_file: str | None
+    protect: tuple[Path, ...]
+    state: State
+    progress: Progress
+
+    @property
+    def target(self) -> Target:
+        """The Kimai and the database to restore into, as the checks see them."""
+        return Target(
+            connect=self.connect,
+            database_url=self.database_url,
+            own_database_url=self.own_database_url,
+            root=self.root,
+            console=self.console,
+            version_file=self.version_file,
+        )
+
+
+@dataclass
+class Report:
+    """What a restore did, or would do: its steps and what an admin should know, a sentence each."""
+
+    backup: str
+    steps: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    dry_run: bool = False
+
+    def step(self, text: str) -> None:
+        """Say and keep what was done."""
+        log.info("%s", text)
+        self.steps.append(text)
+
+    def note(self, text: str) -> None:
+        """Say and keep what an admin should know."""
+        if text not in self.notes:
+            log.warning("%s", text)
+            self.notes.append(text)
+
+
+def restore(
+    job: Job,
+    reference: str,
+    *,
+    only: Part | None = None,
+    accept_unknown_version: bool = False,
+    dry_run: bool = False,
+) -> Report:
+    """Bring a backup back. Touches nothing until every check has passed; what fails after that is taken back."""
+    with job.state.lock("restore"):
+        report = Report(reference, dry_run=dry_run)
+        _end_killed_restores(job, report)
+        with job.open_backup(reference) as source:
+            report.backup = source.label
+            job.progress.phase("check the backup", total=source.size)
+            source.verify(job.progress.advance)
+            report.step(f"{source.label} is whole, every byte as its manifest says")
+            planned = check(job.target, source, only=only, accept_unknown_version=accept_unknown_version)
+            for line in planned.found:
+                report.step(line)
+            for line in (*source.warnings, *planned.warnings):
+                report.note(line)
+            if dry_run:
+                report.steps += _plan(source, only)
+            else:
+                _carry_out(job, source, only, report)
+        return report
+
+
+def _carry_out(job: Job, source: Source, only: Part | None, report: Report) -> None:
+    note = RestoreNote(
+        backup=source.label, database=job.redacted_url, run_id=secrets.token_hex(8), root=str(job.root.resolve())
+    )
+    note.objects = _objects(source) if only != "files" else []
+    job.state.write_restore_note(note)
+    with (
+        _database(job, source, note, report) if only != "files" else nullcontext() as load,
+        _files(job, source, note, report) if only != "database" else nullcontext() as staging,
+    ):
+        if load is not None:
+            _load(job, source, load, report)
+        if staging is not None:
+            _stage(job, source, staging, report)
+        _bring_up(job, only, report)
+        if load is not None:
+            load.enable_events()
+        note.phase = "settled"
+        job.state.write_restore_note(note)
+        if staging is not None:
+            staging.commit()
+            for line in staging.notes:
+                report.note(line)
+    job.state.clear_restore_note()
+    report.step(f"{source.label} is restored")
+
+
+# ── The database ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def _database(job: Job, source: Source, note: RestoreNote, report: Report) -> Iterator[Load]:
+    """A load into the empty database; leaving by an error takes away all that it made."""
+
+    def making(kind: str, name: str) -> None:
+        if [kind, name] not in note.objects:
+            note.objects.append([kind, name])
+            job.state.write_restore_note(note)
+
+    load = Load(job.connect, job.connections, making=making, advance=job.progress.advance)
+    try:
+        yield load
+    except BaseException:
+        load.close()
+        log.warning("taking back what was loaded into %s", job.redacted_url)
+        _drop(job.connect, note)
+        job.state.clear_restore_note()
+        raise
+    finally:
+        load.close()
+    for line in load.loaded.warnings:
+        report.note(line)
+
+
+def _objects(source: Source) -> list[list[str]]:
+    """Kind and name of all that our own backup will make, so that the journal knows them before the first."""
+    if source.manifest is None:
+        return []
+    database = source.manifest.database
+    found = [["table", table.name] for table in database.tables]
+    return found + [[each.kind, each.name] for each in database.objects]
+
+
+def _drop(connect: Connect, note: RestoreNote) -> None:
+    session = connect()
+    try:
+        drop(session, [(kind, name) for kind, name in note.objects])
+    finally:
+        session.close()
+
+
+def _load(job: Job, source: Source, load: Load, report: Report) -> None:
+    job.progress.phase("load the database", total=source.database_size)
+    with source.open(source.database_name) as sql:
+        load.run(iter(lambda: sql.read(BLOCK), b""))
+    if source.manifest is None:
+        report.step(f"{source.database_name} is loaded")
+        report.note("the database can't be compared: the zip doesn't say what was in it")
+        return
+    _compare(job, source.manifest.database, report)
+
+
+def _compare(job: Job, expected: Database, report: Report) -> None:
+    rows = sum(table.rows for table in expected.tables)
+    job.progress.phase("compare the database", total=rows, unit="items")
+    with take(job.connect, job.connections) as snapshot:
+        differences = compare(snapshot, expected, job.progress.advance)
+    if differences:
+        shown = "; ".join(str(difference) for difference in differences[:_SHOWN])
+        more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+        raise Damaged(f"what was loaded isn't what was backed up: {shown}{more}")
+    report.step(f"the database is loaded and equal: {len(expected.tables)} tables, {rows} rows")
+
+
+# ── The files ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _files(job: Job, source: Source, note: RestoreNote, report: Report) -> Staging:
+    environments = {file.path: _small(source, file) for file in source.files if file.path.startswith(".env")}
+    beside = plan_env(job.root, environments, job.database_url)
+    for path, name in beside.items():
+        report.note(f"the backup's {path} differs from the one in force and is laid beside it as {name}")
+    also = sorted({file.path.split("/data", 1)[0] + "/data" for file in source.files if file.path.endswith("/data")})
+    return Staging(job.root, note.run_id, also=also, keep_beside=beside, protect=job.protect)
+
+
+def _small(source: Source, file: File) -> bytes:
+    with source.open(file.path) as stream:
+        return stream.read(_ENVIRONMENT_LIMIT)
+
+
+def _stage(job: Job, source: Source, staging: Staging, report: Report) -> None:
+    job.progress.phase("restore the files", total=sum(file.size for file in source.files))
+    for file in source.files:
+        if file.kind == "link":
+            target = file.target_bytes if file.target_bytes is not None else (file.target or "").encode()
+            if not link_stays_inside(safe_path(file.path), target):
+                report.note(f"link {file.path} leads outside of Kimai and is not restored")
+                continue
+        if file.kind != "file":
+            staging.write(_tame(file))
+            continue
+        with source.open(file.path) as stream:
+            staging.write(_tame(file), iter(lambda: stream.read(BLOCK), b""))  # noqa: B023 - read before the next
+        job.progress.advance(file.size)
+    staging.swap()
+    count = sum(file.kind == "file" for file in source.files)
+    report.step(f"{count} files are in place; what was there is set aside until Kimai has shown that it works")
+    for path in staging.kept:
+        report.note(f"{path} is not in the backup and stays as it is")
+
+
+def _tame(file: File) -> File:
+    """Without setuid and setgid: a backup may be anybody's."""
+    return msgspec.structs.replace(file, mode=file.mode & ~0o6000)
+
+
+# ── Kimai's own word, and what a kill left ───────────────────────────────────────────────────────────────────
+
+
+def _bring_up(job: Job, only: Part | None, report: Report) -> None:
+    """What Kimai's documentation asks for after a restore, and the proof that code and database fit."""
+    job.progress.phase("bring Kimai up")
+    empty_cache(job.root)
+    asked.reload(job.console)
+    version, _ = asked.read_version(job.console, job.version_file)
+    report.step(f"Kimai {version} is reloaded, its cache built anew")
+    if only == "files":
+        return
+    state = asked.migrations(job.console)
+    if state != "up-to-date":
+        raise Refused(f"Kimai says that the restored database doesn't fit its code: {state}")
+    asked.list_users(job.console)
+    report.step("Kimai reads its users from the restored database, and its migrations are up to date")
+
+
+def _end_killed_restores(job: Job, report: Report) -> None:
+    """Take back what a restore that was killed had made; one that had settled is only tidied up."""
+    note = job.state.restore_note()
+    found = {each.run_id: each.state for each in leftovers(job.root)} if job.root.is_dir() else {}
+    if note is not None and note.root == str(job.root.resolve()):
+        settled = note.phase == "settled" and found.get(note.run_id) != "swapping"
+        if report.dry_run:
+            report.note(f"a restore of {note.backup} was killed: the next restore takes back what it made")
+            return
+        if not settled:
+            _check_same_database(job, note)
+            _drop(job.connect, note)
+            report.note(f"a restore of {note.backup} was killed: what it had made is taken back")
+    elif note is not None:
+        raise Refused(
+            f"a restore of {note.backup} into {note.root} was killed, this one is for {job.root}",
+            mend="Restore there first, so that it can be tidied up.",
+        )
+    for run_id, state in found.items():
+        if report.dry_run:
+            report.note(f"a restore that was killed left files ({state}): the next restore tidies them up")
+        else:
+            recover(job.root, run_id)
+            report.note(f"a restore that was killed left files ({state}): they are tidied up")
+    if not report.dry_run:
+        job.state.clear_restore_note()
+
+
+def _check_same_database(job: Job, note: RestoreNote) -> None:
+    if note.database != job.redacted_url:
+        raise Refused(
+            f"a restore of {note.backup} into {note.database} was killed, DATABASE_URL is {job.redacted_url}",
+            mend="Set DATABASE_URL to that database once more, so that it can be tidied up.",
+        )
+
+
+def _plan(source: Source, only: Iterable[str] | None) -> list[str]:
+    lines = []
+    if only != "files":
+        lines.append(f"would load {source.database_name} ({source.database_size} bytes) and compare it")
+    if only != "database":
+        lines.append(f"would put {len(source.files)} files and folders in place")
+    return [*lines, "would empty Kimai's cache, reload it and test it"]

@@ -1,0 +1,66 @@
+"""Verify: re-read every byte of a backup, on each target that holds it, against its manifest."""
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sidecar.archive.reader import ArchiveReader
+from sidecar.catalog import Backup, Catalog, read_manifest
+from sidecar.errors import Damaged, StorageFailed
+from sidecar.report.progress import Progress
+from sidecar.storage.base import Storage
+
+log = logging.getLogger(__name__)
+
+Fetch = Callable[[Storage, str], AbstractContextManager[Path]]
+
+
+@dataclass(frozen=True)
+class Verified:
+    """One copy of a backup: whether it is whole, and if not, what is wrong with it."""
+
+    id: str
+    target: str
+    size: int
+    problem: str | None
+
+    @property
+    def whole(self) -> bool:
+        """Every byte is as the manifest says."""
+        return self.problem is None
+
+
+def verify(storages: Sequence[Storage], backups: Sequence[Backup], fetch: Fetch, progress: Progress) -> list[Verified]:
+    """Check every copy of these backups. What is damaged is told in the result; `StorageFailed` is raised."""
+    by_name = {storage.name: storage for storage in storages}
+    return [
+        _verify_copy(by_name[copy.target], backup, copy.archive_key, fetch, progress)
+        for backup in backups
+        for copy in backup.copies
+    ]
+
+
+def strays(listing: Catalog) -> list[Verified]:
+    """What of the instance belongs to no whole backup: an archive without manifest, a manifest without archive."""
+    found = [(stray, "has no manifest beside it") for stray in listing.orphans]
+    found += [(stray, "has no archive beside it") for stray in listing.broken]
+    return [Verified(stray.key, stray.target, 0, problem) for stray, problem in found]
+
+
+def _verify_copy(storage: Storage, backup: Backup, key: str, fetch: Fetch, progress: Progress) -> Verified:
+    progress.phase(f"verify {backup.id} on {storage.name}", total=None)
+    problem = None
+    try:
+        manifest = read_manifest(storage, backup.id)
+        with fetch(storage, key) as path, ArchiveReader(path) as reader:
+            reader.check(manifest)
+            reader.verify(manifest, progress.advance)
+    except Damaged as error:
+        problem = str(error)
+        log.error("%s on %s is damaged: %s", backup.id, storage.name, error)  # noqa: TRY400 - one line
+    except StorageFailed:
+        log.error("%s on %s can't be read", backup.id, storage.name)  # noqa: TRY400 - raised and told above
+        raise
+    return Verified(str(backup.id), storage.name, backup.size, problem)
