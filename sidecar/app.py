@@ -257,9 +257,9 @@ class App:
             return
         found = self.find(reference.removesuffix(".zip"))
         storage = next(each for each in self.storages if each.name == found.targets[0])
-        with self.fetch(storage, found.copies[0].archive_key) as archive:
-            with open_source(archive, read_manifest(storage, found.id)) as source:
-                yield source
+        manifest = read_manifest(storage, found.id)
+        with self.fetch(storage, found.copies[0].archive_key) as archive, open_source(archive, manifest) as source:
+            yield source
 
 
 class _LocalSpool:

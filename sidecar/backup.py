@@ -20,8 +20,9 @@ from sidecar.database.dump import Dump, newest_migration
 from sidecar.database.server import DefinitionChanged
 from sidecar.database.snapshot import Connect, take
 from sidecar.errors import Exit, KimaiBackupError, StorageFailed
-from sidecar.kimai.environment import AppSecret, render
+from sidecar.kimai.environment import render
 from sidecar.kimai.files import Survey
+from sidecar.kimai.instance import Instance
 from sidecar.manifest import (
     DATABASE_NAME,
     ENVIRONMENT_NAME,
@@ -47,22 +48,6 @@ OWN_MODE = stat.S_IFREG | 0o600
 
 ATTEMPTS = 3
 """How often a dump is begun anew because a table was altered under its snapshot."""
-
-
-class Instance(Protocol):
-    """The Kimai to back up, wherever it runs."""
-
-    def identify(self) -> Kimai:
-        """Version, image and revision, as far as they can be learnt. Raises `Unreachable`."""
-
-    def environment(self) -> dict[str, str]:
-        """Kimai's variables in force."""
-
-    def app_secret(self) -> AppSecret | None:
-        """Where the APP_SECRET in force comes from, and its fingerprint."""
-
-    def survey(self, previous_paths: Sequence[str]) -> Survey:
-        """All of the instance's files."""
 
 
 class Spool(Protocol):

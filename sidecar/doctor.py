@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sidecar.backup import Instance
 from sidecar.catalog import catalog
 from sidecar.database import rights
 from sidecar.database.definitions import read_tables
 from sidecar.database.server import Session
 from sidecar.database.snapshot import Connect, take, why_alone
 from sidecar.errors import Exit, KimaiBackupError
+from sidecar.kimai.instance import Instance
 from sidecar.storage.base import Storage
 
 _CLOCK_BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -25,7 +25,7 @@ _SKEW = 120
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what was tried, whether it works, what was seen, and the mend for what doesn't. Code 0 where it works."""
+    """One line: what was tried, what was seen, and the mend for what doesn't work. Code 0 where it works."""
 
     what: str
     seen: str

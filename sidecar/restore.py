@@ -123,7 +123,7 @@ def _carry_out(job: Job, source: Source, only: Part | None, report: Report) -> N
     note.objects = _objects(source) if only != "files" else []
     job.state.write_restore_note(note)
     with (
-        _database(job, source, note, report) if only != "files" else nullcontext() as load,
+        _database(job, note, report) if only != "files" else nullcontext() as load,
         _files(job, source, note, report) if only != "database" else nullcontext() as staging,
     ):
         if load is not None:
@@ -147,7 +147,7 @@ def _carry_out(job: Job, source: Source, only: Part | None, report: Report) -> N
 
 
 @contextmanager
-def _database(job: Job, source: Source, note: RestoreNote, report: Report) -> Iterator[Load]:
+def _database(job: Job, note: RestoreNote, report: Report) -> Iterator[Load]:
     """A load into the empty database; leaving by an error takes away all that it made."""
 
     def making(kind: str, name: str) -> None:
@@ -239,7 +239,7 @@ def _stage(job: Job, source: Source, staging: Staging, report: Report) -> None:
             staging.write(_tame(file))
             continue
         with source.open(file.path) as stream:
-            staging.write(_tame(file), iter(lambda: stream.read(BLOCK), b""))  # noqa: B023 - read before the next
+            staging.write(_tame(file), iter(lambda: stream.read(BLOCK), b""))
         job.progress.advance(file.size)
     staging.swap()
     count = sum(file.kind == "file" for file in source.files)

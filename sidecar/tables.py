@@ -1,0 +1,170 @@
+"""What the commands print for people: plain aligned text, and the rows of their JSON."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sidecar.doctor import Finding
+    from sidecar.kimai.files import Survey
+    from sidecar.manifest import Kimai, Manifest
+    from sidecar.prune import Pruned
+    from sidecar.restore import Report
+    from sidecar.verify import Verified
+
+
+def grid(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Columns as wide as their widest cell; the last one as long as it is."""
+    cells = [list(head), *[[str(cell) for cell in row] for row in rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return "\n".join(lines)
+
+
+def amount(size: int) -> str:
+    """A size in bytes as people read it."""
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def backups(rows: Sequence[dict[str, Any]], instance: str, instances: Sequence[str]) -> str:
+    """`list`: one row a backup."""
+    if not rows:
+        others = f"; there are backups of {', '.join(instances)} (--instance)" if instances else ""
+        return f"no backups of instance {instance}{others}"
+    return grid(
+        ("ID", "CREATED (UTC)", "KIMAI", "SIZE", "WHERE", "PROVEN"),
+        [
+            (
+                row["id"],
+                row["created_at"].replace("T", " ").removesuffix("Z"),
+                row["kimai_version"],
+                amount(row["size"]),
+                ", ".join(row["targets"]),
+                row["proven_at"] or ("damaged" if row["damaged"] else "no"),
+            )
+            for row in rows
+        ],
+    )
+
+
+def manifest(found: "Manifest") -> str:
+    """`show`: what is in a backup."""
+    database = found.database
+    head = [
+        ("backup", found.id),
+        ("made", f"{found.started_at:%Y-%m-%d %H:%M:%S} UTC, by kimai-backup {found.tool_version}"),
+        ("Kimai", f"{found.kimai.version} (by {found.kimai.version_source})"),
+        ("revision", found.kimai.git_revision or "unknown"),
+        ("database", f"{database.flavour} {database.server_version}, {database.newest_migration}"),
+        ("archive", amount(found.archive.size) if found.archive else "unknown"),
+        ("files", str(sum(file.kind == "file" for file in found.files))),
+        *(("missing", name) for name in found.missing),
+        *(("unreadable", name) for name in (*found.unreadable, *database.unreadable)),
+        *(("changed", name) for name in found.changed),
+        *(("note", text) for text in found.warnings),
+    ]
+    lines = [f"{name:<12}{value}" for name, value in head]
+    rows = [(table.name, table.rows, table.digest) for table in database.tables]
+    return "\n".join([*lines, "", grid(("TABLE", "ROWS", "DIGEST"), rows)])
+
+
+def rehearsal(found: "tuple[Kimai, Survey, int]") -> str:
+    """`backup --dry-run`: what a backup would read."""
+    kimai, survey, tables = found
+    lines = [f"Kimai {kimai.version}, {tables} tables, {len(survey.entries)} files and folders ({amount(survey.size)})"]
+    lines += [f"missing     {name}" for name in survey.missing]
+    lines += [f"unreadable  {name}" for name in survey.unreadable]
+    return "\n".join(lines)
+
+
+def verification(results: "Sequence[Verified]") -> str:
+    """`verify`: one row a copy."""
+    if not results:
+        return "no backups"
+    rows = [(each.id, each.target, amount(each.size), each.problem or "whole") for each in results]
+    return grid(("BACKUP", "WHERE", "SIZE", "STATE"), rows)
+
+
+def verified(result: "Verified") -> dict[str, Any]:
+    """One row of `verify --json`."""
+    return {
+        "id": result.id,
+        "target": result.target,
+        "size": result.size,
+        "whole": result.whole,
+        "problem": result.problem,
+    }
+
+
+def report(found: "Report") -> str:
+    """`restore`: what was done, or would be, and what an admin should know."""
+    lines = [f"  {step}" for step in found.steps] + [f"! {note}" for note in found.notes]
+    if not found.dry_run:
+        lines.append("Start Kimai, sign in and look around; only then update it.")
+    return "\n".join(lines)
+
+
+def decisions(results: "Sequence[Pruned]") -> list[dict[str, Any]]:
+    """The rows of `prune --json`: every backup of every target, with the reasons."""
+    return [
+        {
+            "target": result.target,
+            "id": str(decision.id),
+            "keep": decision.keep,
+            "deleted": decision.id in result.deleted,
+            "reasons": list(decision.reasons),
+        }
+        for result in results
+        for decision in result.decisions
+    ]
+
+
+def pruned(results: "Sequence[Pruned]", *, dry_run: bool) -> str:
+    """`prune`: every backup with what becomes of it and why."""
+    gone = "would delete" if dry_run else "deleted"
+    rows = [
+        (
+            str(decision.id),
+            result.target,
+            "keep" if decision.keep else gone if dry_run or decision.id in result.deleted else "not deleted",
+            "; ".join(decision.reasons),
+        )
+        for result in results
+        for decision in result.decisions
+    ]
+    lines = [grid(("BACKUP", "WHERE", "", "WHY"), rows) if rows else "no backups"]
+    lines += [f"{stray.key} on {stray.target} is no whole backup: left alone" for r in results for stray in r.strays]
+    lines += [f"{result.target} failed: {result.failure}" for result in results if result.failure]
+    return "\n".join(lines)
+
+
+def finding(found: "Finding") -> dict[str, Any]:
+    """One row of `doctor --json`."""
+    return {
+        "what": found.what,
+        "good": found.good,
+        "seen": found.seen,
+        "mend": found.mend,
+        "exit_code": int(found.exit_code),
+    }
+
+
+def findings(found: "Sequence[Finding]") -> str:
+    """`doctor`: a line each, and the mend below what fails."""
+    width = max(len(each.what) for each in found)
+    lines = []
+    for each in found:
+        mark = "ok  " if each.good and not each.mend else "note" if each.good else "FAIL"
+        lines.append(f"{mark}  {each.what:<{width}}  {each.seen}")
+        if each.mend:
+            lines.append(f"{'':6}{'':{width}}  -> {each.mend}")
+    return "\n".join(lines)
+
+
+def settings(rows: Iterable[Sequence[str]]) -> str:
+    """`config`: every setting in force."""
+    return grid(("SETTING", "VALUE", "FROM"), rows)
