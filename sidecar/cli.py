@@ -55,9 +55,10 @@ def backup(
     app = App.load(os.environ)
     with _progress() as shown:
         job = app.backup_job(shown)
-        if not dry_run:
+        if dry_run:
+            _print(tables.rehearsal(use_case.rehearse(job)))
+        else:
             _exit(use_case.backup(job, with_prune=not no_prune).exit_code)
-        _print(tables.rehearsal(use_case.rehearse(job)))
 
 
 @cli.command(name="list")

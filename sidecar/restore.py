@@ -77,13 +77,15 @@ class Report:
 
     def step(self, text: str) -> None:
         """Say and keep what was done."""
-        log.info("%s", text)
+        if not self.dry_run:
+            log.info("%s", text)
         self.steps.append(text)
 
     def note(self, text: str) -> None:
         """Say and keep what an admin should know."""
         if text not in self.notes:
-            log.warning("%s", text)
+            if not self.dry_run:
+                log.warning("%s", text)
             self.notes.append(text)
 
 

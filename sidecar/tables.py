@@ -101,11 +101,12 @@ def verified(result: "Verified") -> dict[str, Any]:
 
 
 def report(found: "Report") -> str:
-    """`restore`: what was done, or would be, and what an admin should know."""
-    lines = [f"  {step}" for step in found.steps] + [f"! {note}" for note in found.notes]
-    if not found.dry_run:
-        lines.append("Start Kimai, sign in and look around; only then update it.")
-    return "\n".join(lines)
+    """`restore`: what a dry run checked and would do; after a true one, whose steps the log told, what is next."""
+    notes = [f"! {note}" for note in found.notes]
+    if found.dry_run:
+        return "\n".join([f"  {step}" for step in found.steps] + notes)
+    last = f"{found.backup} is restored. Start Kimai, sign in and look around; only then update it."
+    return "\n".join([*notes, last])
 
 
 def decisions(results: "Sequence[Pruned]") -> list[dict[str, Any]]:
