@@ -73,7 +73,10 @@ class SchemaObject(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Database(msgspec.Struct, kw_only=True, frozen=True):
-    """The dump: where it came from, what is in it, and what could not be read. Sizes in bytes."""
+    """The dump: where it came from, what is in it, and what could not be read. Sizes in bytes.
+
+    Its text has no hash of its own: the archive's covers it, its CRC stands in the zip, and each table has its digest.
+    """
 
     flavour: Literal["mariadb", "mysql"]
     server_version: str
@@ -84,7 +87,6 @@ class Database(msgspec.Struct, kw_only=True, frozen=True):
     tables: list[Table]
     objects: list[SchemaObject] = []
     size: int
-    sha256: str
     largest_statement: int
     unreadable: list[str] = []
     unseen: list[str] = []

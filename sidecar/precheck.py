@@ -1,6 +1,7 @@
 """Everything that must be right before a restore touches anything: version, database, rights, room."""
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -43,16 +44,24 @@ class Checked:
 
 
 def check(
-    target: Target, source: Source, *, only: Literal["database", "files"] | None, accept_unknown_version: bool
+    target: Target,
+    source: Source,
+    *,
+    only: Literal["database", "files"] | None,
+    accept_unknown_version: bool,
+    passing_over: Collection[tuple[str, str]] = (),
 ) -> Checked:
-    """Raise `Refused`, or `Unreachable`, at the first thing that a restore would run into."""
+    """Raise `Refused`, or `Unreachable`, at the first thing that a restore would run into.
+
+    `passing_over`: kind and name of what a killed restore made, and a true run takes back before it looks.
+    """
     checked = Checked()
     _check_version(target, source, checked, accept_unknown=accept_unknown_version)
     if only != "files":
         _check_url(target)
         session = target.connect()
         try:
-            _check_empty(session)
+            _check_empty(session, passing_over)
             _check_rights(session, source)
             if source.manifest is not None:
                 _check_server(session, source.manifest.database, checked)
@@ -108,8 +117,8 @@ def _check_url(target: Target) -> None:
         )
 
 
-def _check_empty(session: Session) -> None:
-    there = contents(session)
+def _check_empty(session: Session, passing_over: Collection[tuple[str, str]]) -> None:
+    there = [each for each in contents(session) if each not in passing_over]
     if there:
         shown = ", ".join(f"{kind} {name}" for kind, name in there[:_SHOWN])
         raise Refused(

@@ -100,13 +100,19 @@ def restore(
     """Bring a backup back. Touches nothing until every check has passed; what fails after that is taken back."""
     with job.state.lock("restore"):
         report = Report(reference, dry_run=dry_run)
-        _end_killed_restores(job, report)
+        killed = _end_killed_restores(job, report)
         with job.open_backup(reference) as source:
             report.backup = source.label
             job.progress.phase("check the backup", total=source.size)
             source.verify(job.progress.advance)
             report.step(f"{source.label} is whole, every byte as its manifest says")
-            planned = check(job.target, source, only=only, accept_unknown_version=accept_unknown_version)
+            planned = check(
+                job.target,
+                source,
+                only=only,
+                accept_unknown_version=accept_unknown_version,
+                passing_over=[(kind, name) for kind, name in killed],
+            )
             for line in planned.found:
                 report.step(line)
             for line in (*source.warnings, *planned.warnings):
@@ -274,15 +280,18 @@ def _bring_up(job: Job, only: Part | None, report: Report) -> None:
     report.step("Kimai reads its users from the restored database, and its migrations are up to date")
 
 
-def _end_killed_restores(job: Job, report: Report) -> None:
-    """Take back what a restore that was killed had made; one that had settled is only tidied up."""
+def _end_killed_restores(job: Job, report: Report) -> list[list[str]]:
+    """Take back what a restore that was killed had made; one that had settled is only tidied up.
+
+    A dry run only says so, and gets what of the database a true run would take back.
+    """
     note = job.state.restore_note()
     found = {each.run_id: each.state for each in leftovers(job.root)} if job.root.is_dir() else {}
     if note is not None and note.root == str(job.root.resolve()):
         settled = note.phase == "settled" and found.get(note.run_id) != "swapping"
         if report.dry_run:
             report.note(f"a restore of {note.backup} was killed: the next restore takes back what it made")
-            return
+            return [] if settled else note.objects
         if not settled:
             _check_same_database(job, note)
             _drop(job.connect, note)
@@ -300,6 +309,7 @@ def _end_killed_restores(job: Job, report: Report) -> None:
             report.note(f"a restore that was killed left files ({state}): they are tidied up")
     if not report.dry_run:
         job.state.clear_restore_note()
+    return []
 
 
 def _check_same_database(job: Job, note: RestoreNote) -> None:

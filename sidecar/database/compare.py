@@ -6,7 +6,8 @@ from typing import Any
 
 from sidecar.database.definitions import Table, read_schema
 from sidecar.database.dump import newest_migration
-from sidecar.database.rows import Digest, read_rows
+from sidecar.database.packets import Digest
+from sidecar.database.rows import read_rows
 from sidecar.database.snapshot import Snapshot
 from sidecar.manifest import Database
 

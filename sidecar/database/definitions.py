@@ -28,7 +28,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One base table: its columns in order, its single integer primary key if it has one, its definition."""
+    """One base table: its columns in order, the integer key that its rows can be read in the order of, if any."""
 
     name: str
     engine: str
@@ -216,6 +216,8 @@ def _table(session: Session, row: dict[str, str | None], columns: Any, details: 
     primary = tuple(i["COLUMN_NAME"] or "" for i in details["indexes"][name] if i["INDEX_NAME"] == "PRIMARY")
     types = {column["COLUMN_NAME"]: column["DATA_TYPE"] for column in columns}
     integer_key = len(primary) == 1 and types.get(primary[0]) in INTEGERS
+    # Only there do rows come in the key's order without being sorted: not from partitions, not from a MyISAM file.
+    in_order = row["ENGINE"] == "InnoDB" and not details["partitions"][name]
     # Aria spells this default of its own out once it has been spelt out.
     row["CREATE_OPTIONS"] = (row["CREATE_OPTIONS"] or "").replace("page_checksum=1", "").strip()
     definition = {
@@ -228,7 +230,7 @@ def _table(session: Session, row: dict[str, str | None], columns: Any, details: 
         name=name,
         engine=row["ENGINE"] or "",
         columns=tuple(_column(column) for column in columns),
-        key=primary[0] if integer_key else None,
+        key=primary[0] if integer_key and in_order else None,
         primary=primary,
         average_row=int(row["AVG_ROW_LENGTH"] or 0),
         versioned=row["TABLE_TYPE"] == "SYSTEM VERSIONED",
@@ -302,12 +304,14 @@ class _Reader:
         described = SchemaObject(kind="sequence", name=name, definition={"sql": text(sql), "next": following})
         return Created(described, sql)
 
-    def view(self, name: str) -> Created:
+    def view(self, name: str) -> Created | None:
         row = self.session.query(f"SHOW CREATE VIEW {quote_name(name)}")[0]
         columns = self.session.texts(
             "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() "  # noqa: S608
             f"AND TABLE_NAME = {quote_text(name)} ORDER BY ORDINAL_POSITION"
         )
+        if not columns:  # it refers to what isn't there any more, and would not load
+            return None
         sql = row[1] or b""
         settings = {"character_set_client": text(row[2]), "collation_connection": text(row[3])}
         definition = {"sql": self._comparable(sql), "columns": [column for (column,) in columns], **settings}

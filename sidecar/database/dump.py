@@ -1,14 +1,14 @@
 """A snapshot as plain SQL text that the clients of MariaDB and MySQL load, with what the manifest says of it."""
 
-import hashlib
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
 from sidecar.database.definitions import Created, Schema, Table, create_table, read_schema, read_tables
+from sidecar.database.packets import Digest, Packet
 from sidecar.database.render import insert_head
-from sidecar.database.rows import Digest, Packet, read_rows
+from sidecar.database.rows import read_rows
 from sidecar.database.server import DefinitionChanged, Session, quote_name, quote_text
 from sidecar.database.snapshot import Snapshot
 from sidecar.manifest import Database
@@ -17,6 +17,8 @@ from sidecar.manifest import Table as TableEntry
 log = logging.getLogger(__name__)
 
 MIGRATIONS = "migration_versions"
+LARGE_ROW = 8_000_000
+"""Bytes of SQL from which a row's cost in memory is said."""
 
 _HEADER = """\
 -- kimai-backup {version}, a dump of {server}
@@ -81,14 +83,12 @@ class Dump:
             self.newest_migration = newest_migration(session)
             self.schema: Schema = read_schema(session)
         self._entries: list[TableEntry] = []
-        self._sha256 = hashlib.sha256()
         self._size = 0
         self._largest = 0
 
     def chunks(self) -> Iterator[bytes]:
         """The SQL text. Raises `DefinitionChanged` where the whole dump must be made again from a new snapshot."""
         for chunk in self._text():
-            self._sha256.update(chunk)
             self._size += len(chunk)
             yield chunk
 
@@ -105,7 +105,6 @@ class Dump:
             tables=self._entries,
             objects=schema.objects,
             size=self._size,
-            sha256=self._sha256.hexdigest(),
             largest_statement=self._largest,
             unreadable=list(schema.unreadable),
             unseen=list(schema.unseen),
@@ -123,7 +122,9 @@ class Dump:
 
     def _text(self) -> Iterator[bytes]:
         yield self._statement(
-            _HEADER.format(version=self._tool_version, server=self._server_version, database=self._database).encode()
+            _HEADER.format(
+                version=self._tool_version, server=self._server_version, database=_one_line(self._database)
+            ).encode()
         )
         for sequence in self.schema.sequences:
             yield from self._sequence(sequence)
@@ -156,18 +157,19 @@ class Dump:
         head = insert_head(table)
         for packet in read_rows(self._snapshot, table):
             digest.add(packet)
-            yield self._insert(head, packet)
+            yield from self._insert(head, packet)
             self._advance(packet.rows)
         self._entries.append(
             TableEntry(name=table.name, definition=table.definition, rows=digest.rows, digest=str(digest))
         )
 
-    def _insert(self, head: bytes, packet: Packet) -> bytes:
-        sql = b"".join((head, packet.sql, b";\n"))
-        self._largest = max(self._largest, len(sql))
-        if packet.rows == 1 and len(sql) > 16_000_000:
-            log.warning("a row of %d MB: it costs about four times its size in memory", len(sql) // 1_000_000)
-        return sql
+    def _insert(self, head: bytes, packet: Packet) -> Iterable[bytes]:
+        """One INSERT, in pieces: joining them would copy every row once more."""
+        size = len(head) + len(packet.sql)
+        self._largest = max(self._largest, size)
+        if packet.rows == 1 and size > LARGE_ROW:
+            log.warning("a row of %d MB: it costs about four times its size in memory", size // 1_000_000)
+        return head, packet.sql, b";\n"
 
     def _sequence(self, sequence: Created) -> Iterator[bytes]:
         name = quote_name(sequence.described.name).encode()
@@ -203,7 +205,7 @@ class Dump:
 
     def _events(self) -> Iterator[bytes]:
         """Events come last, made disabled and then enabled, so that none runs before everything stands."""
-        enabling: list[bytes] = []
+        enabling: list[tuple[Created, bytes]] = []
         for number, event in enumerate(self.schema.events):
             if number == 0:
                 yield b"\n--\n-- Events\n--\n"
@@ -213,8 +215,9 @@ class Dump:
                 continue
             yield from self._created(event, match["head"] + b"DISABLE" + event.sql[match.end() :])
             definer = b" DEFINER=%s" % match["definer"] if match["definer"] else b""
-            enabling.append(b"ALTER%s EVENT %s ENABLE;\n" % (definer, quote_name(event.described.name).encode()))
-        yield from enabling
+            enabling.append((event, b"ALTER%s EVENT %s ENABLE" % (definer, quote_name(event.described.name).encode())))
+        for event, sql in enabling:  # in its own settings, too: it takes on those of whoever alters it
+            yield from self._created(event, sql)
 
     def _created(self, created: Created, sql: bytes) -> Iterator[bytes]:
         """One CREATE in the session settings it was made in, which are put back after it."""
@@ -239,5 +242,9 @@ class Dump:
 
 
 def _comment(name: bytes) -> bytes:
+    return _one_line(name.decode()).encode()
+
+
+def _one_line(name: str) -> str:
     """A name as it may stand in a comment of one line."""
-    return name.replace(b"\n", b" ").replace(b"\r", b" ")
+    return name.replace("\n", " ").replace("\r", " ")

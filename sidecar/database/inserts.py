@@ -12,8 +12,8 @@ _HEAD = re.compile(
     re.IGNORECASE,
 )
 # Hints count as strange: SET_VAR among them can change how a statement is carried out.
-_COMMENT = rb"/\*(?!M?!|\+)[^*]*+(?:\*(?!/)[^*]*+)*+\*/|" + lexer.LINE_COMMENT
-_BEGINS = re.compile(rb"(?:\s|%b)*+(?:INSERT|REPLACE)\b" % _COMMENT, re.IGNORECASE)
+_COMMENT = rb"/\*(?!M?!|\+)[^*]*+\*++(?:[^/*][^*]*+\*++)*+/|" + lexer.LINE_COMMENT
+_BEGINS = re.compile(rb"\s*(?:INSERT|REPLACE)\b", re.IGNORECASE)
 _MARKS = lexer.all_but(lexer.SPECIAL + b"()@")
 _COMMON_JOINTS = (b"),\n(", b"),(")
 _JOINT = re.compile(rb"\),\s{0,8}\(")

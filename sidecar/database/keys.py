@@ -21,7 +21,7 @@ class Bare:
 
 
 def bare(create: bytes) -> Bare | None:
-    """Take the late parts out of what SHOW CREATE TABLE printed; None for a text of another shape, to be run as it is."""
+    """Take the late parts out of what SHOW CREATE TABLE printed; None for another shape, to be run as it is."""
     lines = create.strip().split(b"\n")
     name = _NAME.match(lines[0].rstrip(b"\r"))
     end = next((n for n, line in enumerate(lines) if n and line.startswith(b")")), 0)

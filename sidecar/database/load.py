@@ -8,24 +8,29 @@ from dataclasses import dataclass, field
 from sidecar.database.definitions import without_definer
 from sidecar.database.keys import Bare, bare
 from sidecar.database.loaders import Loaders, beginning, refused
-from sidecar.database.server import QueryFailed, Session, quote_name, text
+from sidecar.database.server import QueryFailed, Session, quote_name, quote_text, text
 from sidecar.database.snapshot import Connect
 from sidecar.database.split import split
 from sidecar.database.statements import Kind, admit
+from sidecar.errors import Damaged
 
 log = logging.getLogger(__name__)
 
 _NO_RIGHT_TO_DEFINER = {1227}
 _OBJECTS = {Kind.CREATE_VIEW, Kind.CREATE_TRIGGER, Kind.CREATE_ROUTINE, Kind.CREATE_EVENT}
 _MADE = {
-    Kind.CREATE_VIEW: (b"VIEW",),
-    Kind.CREATE_ROUTINE: (b"PROCEDURE", b"FUNCTION", b"PACKAGE BODY", b"PACKAGE"),
-    Kind.CREATE_EVENT: (b"EVENT",),
+    Kind.CREATE_TABLE: rb"TABLE",
+    Kind.CREATE_SEQUENCE: rb"SEQUENCE",
+    Kind.CREATE_VIEW: rb"VIEW",
+    Kind.CREATE_ROUTINE: rb"PROCEDURE|FUNCTION|PACKAGE\s+BODY|PACKAGE",
+    Kind.CREATE_EVENT: rb"EVENT",
 }
 _NOT_NEEDED = {Kind.LOCK, Kind.UNLOCK, Kind.TRANSACTION, Kind.SKIP, Kind.KEYS}
 _CHECKS = re.compile(rb"unique_checks|foreign_key_checks", re.IGNORECASE)
+_TOLERANT = {"innodb_strict_mode": 0, "restrict_fk_on_non_standard_key": 0, "sql_generate_invisible_primary_key": 0}
+_TOLERANT |= {"sql_require_primary_key": 0}
+"""What a database may hold although its server would not take it anew: off where the user may switch it off."""
 _OWN_CHECKS = b"SET SESSION unique_checks=1, foreign_key_checks=0"
-_EVENT = re.compile(rb"\bEVENT\s+(?:IF\s+NOT\s+EXISTS\s+)?(?P<name>`(?:[^`]|``)+`)", re.IGNORECASE)
 _EVENT_ENABLED = re.compile(rb"(\bON\s+COMPLETION\s+(?:NOT\s+)?PRESERVE\s+)ENABLE\b", re.IGNORECASE)
 
 
@@ -58,13 +63,14 @@ class Load:
         self._main = connect()
         self._main.without_read_deadline()
         self._main.query("SET SESSION lock_wait_timeout=60")
+        _tolerate(self._main)
         self._late: list[Bare] = []
         self._objects: list[tuple[Kind, bytes]] = []
-        self._enable: list[bytes] = []
+        self._enable: list[str] = []
         self.loaded = Loaded()
 
     def run(self, chunks: Iterable[bytes]) -> None:
-        """Send everything on. Raises `Refused` for a statement that no dump is made of, `Damaged` for one that fails."""
+        """Send everything on. Raises `Refused` for what no dump is made of, `Damaged` for a statement that fails."""
         with Loaders(self._connect, self._connections) as loaders:
             for statement in split(chunks, largest=self._main.packet_limit):
                 self._take(loaders, statement)
@@ -79,11 +85,25 @@ class Load:
                 self._execute(_alter(table, table.foreign_keys))
         for kind, statement in self._objects:
             self._create(kind, statement)
+            if kind is Kind.SET and _CHECKS.search(statement):
+                self._execute(_OWN_CHECKS)
 
     def enable_events(self) -> None:
         """Let the events run, now that everything stands and is right."""
-        for statement in self._enable:
-            self._create(Kind.ALTER_EVENT, statement)
+        for name in dict.fromkeys(self._enable):
+            found = self._main.texts(
+                "SELECT SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, TIME_ZONE, DEFINER "  # noqa: S608
+                f"FROM information_schema.EVENTS WHERE EVENT_SCHEMA = DATABASE() AND EVENT_NAME = {quote_text(name)}"
+            )
+            for mode, client, collation, zone, definer in found:
+                # An event takes on the settings and the definer of whoever alters it: they must be its own.
+                user, _, host = (definer or "").rpartition("@")
+                self._execute(
+                    f"SET sql_mode={quote_text(mode or '')}, time_zone={quote_text(zone or '')}, "
+                    f"character_set_client={client}, collation_connection={collation}".encode()
+                )
+                owner = f"{quote_name(user)}@{quote_name(host)}"
+                self._execute(f"ALTER DEFINER={owner} EVENT {quote_name(name)} ENABLE".encode())
 
     def close(self) -> None:
         """End the load's own session."""
@@ -102,13 +122,16 @@ class Load:
         elif kind in _OBJECTS or (kind is Kind.DROP and self._objects and _is_object(statement)):
             self._objects.append((kind, statement))
         elif kind is Kind.ALTER_EVENT:
-            self._enable.append(statement)
+            self._enabling(statement)
         elif kind is Kind.ALTER_TABLE:
             self._objects.append((kind, statement))
         elif kind not in _NOT_NEEDED:
-            if kind is Kind.CREATE_SEQUENCE:
-                self._making("sequence", _named(statement, b"SEQUENCE"))
+            self._announce(kind, statement)
             self._execute(statement)
+
+    def _announce(self, kind: Kind, statement: bytes) -> None:
+        if kind in _MADE:
+            self._making(*_named(statement, _MADE[kind]))
 
     def _set(self, loaders: Loaders, statement: bytes) -> None:
         """Every session follows the text's settings; objects made later meet them again in their order."""
@@ -119,7 +142,7 @@ class Load:
 
     def _create_table(self, statement: bytes) -> None:
         table = bare(statement)
-        self._making("table", _named(statement, b"TABLE"))
+        self._announce(Kind.CREATE_TABLE, statement)
         if table is None:
             self._execute(statement)
         else:
@@ -127,9 +150,7 @@ class Load:
             self._late.append(table)
 
     def _create(self, kind: Kind, statement: bytes) -> None:
-        if kind in _MADE:
-            word = next(word for word in _MADE[kind] if _named(statement, word))
-            self._making(word.decode().lower(), _named(statement, word))
+        self._announce(kind, statement)
         if kind is Kind.CREATE_EVENT:
             statement = self._disabled(statement)
         try:
@@ -143,11 +164,13 @@ class Load:
             )
 
     def _disabled(self, statement: bytes) -> bytes:
-        name = _EVENT.search(statement)
         disabled, count = _EVENT_ENABLED.subn(rb"\1DISABLE", statement, count=1)
-        if name is not None and count:
-            self._enable.append(b"ALTER EVENT " + name["name"] + b" ENABLE")
+        if count:
+            self._enabling(statement)
         return disabled
+
+    def _enabling(self, statement: bytes) -> None:
+        self._enable.append(_named(statement, rb"EVENT")[1])
 
     def _execute(self, statement: bytes) -> None:
         try:
@@ -156,17 +179,29 @@ class Load:
             raise refused(statement, error) from error
 
 
+def _tolerate(session: Session) -> None:
+    for name, value in _TOLERANT.items():
+        if name in session.variables:
+            try:
+                session.query(f"SET SESSION {name}={value}")
+            except QueryFailed as error:
+                log.debug("%s stays %s: %s", name, session.variables[name], error.what)
+
+
 def _alter(table: Bare, parts: Iterable[bytes]) -> bytes:
     return b"ALTER TABLE " + table.name + b" " + b", ".join(b"ADD " + part for part in parts)
 
 
-def _named(statement: bytes, word: bytes) -> str:
-    """The name after the word in a statement's head; empty where the word isn't there."""
-    pattern = rb"\b" + word + rb"\s+(?:IF\s+NOT\s+EXISTS\s+)?(?:`(?P<quoted>(?:[^`]|``)+)`|(?P<plain>[\w$]+))"
-    match = re.search(pattern, statement[:4000], re.IGNORECASE)
+def _named(statement: bytes, words: bytes) -> tuple[str, str]:
+    """Kind and name of what a statement makes: what stands after the first of the words in its head."""
+    name = rb"(?:`(?P<quoted>(?:[^`]|``)+)`|(?P<plain>[\w$]+))"
+    qualifier = rb"(?:(?:`(?:[^`]|``)+`|[\w$]+)\s*\.\s*)?"
+    pattern = rb"\b(?P<kind>" + words + rb")\s+(?:IF\s+NOT\s+EXISTS\s+)?" + qualifier + name
+    match = re.search(pattern, without_definer(statement[:4000]), re.IGNORECASE)
     if match is None:
-        return ""
-    return text((match["quoted"] or b"").replace(b"``", b"`") or match["plain"])
+        raise Damaged(f"a statement of the dump names nothing: {beginning(statement)}")
+    kind = " ".join(match["kind"].decode().lower().split())
+    return kind, text((match["quoted"] or b"").replace(b"``", b"`") or match["plain"])
 
 
 def _is_object(statement: bytes) -> bool:

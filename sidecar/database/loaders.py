@@ -17,10 +17,13 @@ _QUEUED = 3
 _SEEN_EVERY = 0.5
 """Seconds after which a full or empty queue looks whether the load has failed."""
 _WARNINGS_KEPT = 20
+_PASSING = {1205, 1213}
+"""Lock waits and deadlocks between the sessions: the server has undone the whole statement."""
+_ATTEMPTS = 3
 
 
 class Loaders:
-    """Threads with a session each. `send` gives a statement to the idlest, `tell_all` gives it to all in their order."""
+    """Threads with a session each. `send` gives a statement to the idlest, `tell_all` to all, in their order."""
 
     def __init__(self, connect: Connect, connections: int) -> None:
         self.warnings: list[str] = []
@@ -102,16 +105,21 @@ class Loaders:
             try:
                 self._execute(session, statement)
             except BaseException as error:  # noqa: BLE001 - handed to the thread that sends
-                self._failure = error
+                self._failure = self._failure or error  # what comes after may only be the others being stopped
             with self._idle:
                 self._pending -= 1
                 self._idle.notify_all()
 
     def _execute(self, session: Session, statement: bytes) -> None:
-        try:
-            session.query(statement)
-        except QueryFailed as error:
-            raise refused(statement, error) from error
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                session.query(statement)
+            except QueryFailed as error:
+                if error.code not in _PASSING or attempt == _ATTEMPTS:
+                    raise refused(statement, error) from error
+                log.info("trying again after: %s", error.what)
+            else:
+                break
         if session.warning_count and len(self.warnings) < _WARNINGS_KEPT:
             self.warnings += session.warnings()[: _WARNINGS_KEPT - len(self.warnings)]
 

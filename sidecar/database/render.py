@@ -1,4 +1,4 @@
-"""How the server writes each column's values as SQL text: lossless by type and charset, so that a digest may trust it."""
+"""How the server writes each column's values as SQL: lossless by type and charset, so that a digest may trust it."""
 
 from sidecar.database.definitions import INTEGERS, Column, Table
 from sidecar.database.server import quote_name
@@ -20,7 +20,7 @@ _END = f"CAST('{END_OF_ROW.decode()}' AS CHAR(1000))".replace("\0", "\\0")
 
 
 def row_expression(table: Table) -> str:
-    """The SQL expression of one row without its opening bracket, ending in `END_OF_ROW`; NULL where a value can't be built."""
+    """The SQL expression of a row without its opening bracket, ending in `END_OF_ROW`; NULL if one can't be built."""
     values = [value_expression(column) for column in table.stored]
     if not values:
         return _END
@@ -56,7 +56,7 @@ def is_bytes(column: Column) -> bool:
 
 
 def is_long(column: Column) -> bool:
-    """Whether a value may be large: such columns are fetched raw where a row is too large to be rendered by the server."""
+    """Whether a value may be large: such a column is fetched raw where the server can't render a row so large."""
     return column.data_type in _BYTES | {"json"} or (
         column.data_type in _TEXTS and column.data_type not in ("enum", "set")
     )

@@ -15,7 +15,7 @@ _FOR_KIND |= dict.fromkeys(("function", "procedure", "package", "package body"),
 
 
 def privileges(session: Session) -> set[str]:
-    """What the user may do in this database, by SHOW GRANTS: privilege names in capitals, `ALL PRIVILEGES` among them."""
+    """What the user may do in this database, by SHOW GRANTS: names in capitals, `ALL PRIVILEGES` among them."""
     granted: set[str] = set()
     for (grant,) in session.texts("SHOW GRANTS"):
         match = re.match(r"GRANT (?P<what>.+?) ON (?P<scope>.+?) TO ", grant or "", re.DOTALL)

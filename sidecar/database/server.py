@@ -1,7 +1,8 @@
 """One session on a MariaDB or MySQL server: opened, its settings made and read back, its limits and rights known."""
 
+import contextlib
 import logging
-import ssl
+import socket
 from collections.abc import Generator
 from decimal import Decimal
 from typing import Any, Literal
@@ -12,6 +13,8 @@ import pymysql.converters
 import pymysql.cursors
 from pymysql.constants import CR, ER
 
+from sidecar.database import tls as tls_to_server
+from sidecar.database.tls import Tls
 from sidecar.database.url import DatabaseUrl
 from sidecar.errors import KimaiBackupError, Unreachable
 
@@ -27,7 +30,9 @@ PACKET_LIMIT = 4 * 1024 * 1024
 """Bytes that one packet of rendered rows may have before it is asked for in halves."""
 
 Row = tuple[bytes | None, ...]
-Tls = Literal["off", "preferred", "required", "verify"]
+
+_KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+"""Seconds of silence, seconds between probes, and probes: a host that vanished is given up after two minutes."""
 
 _SIGN_IN = {ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.BAD_DB_ERROR, 1698, 1130, 1040, 1226}
 _GONE = {
@@ -68,9 +73,17 @@ SETTINGS: dict[str, str | int] = {
     "autocommit": 1,
     "foreign_key_checks": 0,
     "unique_checks": 1,
+    "max_error_count": 64,
+    "sql_auto_is_null": 0,
+    "sql_safe_updates": 0,
 }
 MARIADB_SETTINGS: dict[str, str | int] = {
     "max_statement_time": 0,
+    # One session of a snapshot may have nothing to do for a long time.
+    "idle_transaction_timeout": 0,
+    "idle_readonly_transaction_timeout": 0,
+    "idle_write_transaction_timeout": 0,
+    "alter_algorithm": "DEFAULT",
     "check_constraint_checks": 0,
     "sql_if_exists": 0,
     "system_versioning_asof": "DEFAULT",
@@ -115,14 +128,22 @@ class Session:
 
     def stream(self, sql: str) -> Generator[Row, None, None]:
         """Run a query and give its rows as they arrive; read it to the end before the next one."""
+        cursor = self._connection.cursor(pymysql.cursors.SSCursor)
         try:
-            with self._connection.cursor(pymysql.cursors.SSCursor) as cursor:
-                cursor.execute(sql)
-                while (row := cursor.fetchone()) is not None:
-                    yield row
-                self.warning_count = cursor.warning_count
+            cursor.execute(sql)
+            while (row := cursor.fetchone()) is not None:
+                yield row
+            self.warning_count = cursor.warning_count
         except (pymysql.err.Error, OSError) as error:
-            raise translate(error, self._url) from error
+            failure = translate(error, self._url)
+            if not isinstance(failure, QueryFailed):
+                self._abandon(cursor)
+            raise failure from error
+        except BaseException:
+            self._abandon(cursor)
+            raise
+        finally:
+            cursor.close()
 
     def value(self, sql: str) -> str | None:
         """The first column of the only row, as text."""
@@ -142,8 +163,20 @@ class Session:
         self._connection._read_timeout = None
 
     def close(self) -> None:
-        """Hang up; never waits, never fails."""
-        self._connection._force_close()
+        """Hang up; never waits, never fails. A thread that waits for an answer here is woken, and gets an error."""
+        with contextlib.suppress(OSError, AttributeError, ValueError):  # the other thread may be hanging up as well
+            if self._connection._sock is not None:
+                # Not the method of a TLS socket, which another thread may be reading from. A plain close would wait
+                # for that thread.
+                socket.socket.shutdown(self._connection._sock, socket.SHUT_RDWR)
+            self._connection._force_close()
+
+    def _abandon(self, cursor: Any) -> None:
+        """Hang up in the middle of a result: closing its cursor would first read all the rest of it."""
+        if self._connection._result is not None:
+            self._connection._result.unbuffered_active = False
+        cursor.connection = None
+        self.close()
 
     @property
     def flavour(self) -> Literal["mariadb", "mysql"]:
@@ -175,7 +208,7 @@ class Session:
 def connect(url: DatabaseUrl, tls: Tls = "preferred", ca_file: str | None = None) -> Session:
     """Open a session with every setting that matters made and read back. Raises `Unreachable`."""
     try:
-        connection = pymysql.connect(
+        connection: Any = pymysql.connect(
             host=url.host,
             port=url.port,
             unix_socket=url.unix_socket,
@@ -189,12 +222,16 @@ def connect(url: DatabaseUrl, tls: Tls = "preferred", ca_file: str | None = None
             connect_timeout=CONNECT_DEADLINE,
             read_timeout=READ_DEADLINE,
             write_timeout=READ_DEADLINE,
-            **_tls_arguments(tls, ca_file),
+            ssl_disabled=True,  # what is asked for is set below
+            defer_connect=True,
         )
+        tls_to_server.prepare(connection, tls, ca_file)
+        connection.connect()
     except (pymysql.err.Error, OSError) as error:
         raise translate(error, url) from error
     session = Session(connection, url)
     try:
+        _keep_alive(connection._sock)
         session.variables = {name or "": value or "" for name, value in session.texts("SHOW VARIABLES")}
         _check_encrypted(session, tls, url)
         _settle(session)
@@ -202,6 +239,14 @@ def connect(url: DatabaseUrl, tls: Tls = "preferred", ca_file: str | None = None
         session.close()
         raise
     return session
+
+
+def _keep_alive(connected: socket.socket) -> None:
+    """Let the system ask after a silent peer: DDL of a load has no read deadline, yet must not wait for a dead host."""
+    if connected.family in (socket.AF_INET, socket.AF_INET6):
+        for name, value in _KEEP_ALIVE.items():
+            if hasattr(socket, name):
+                connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def translate(error: Exception, url: DatabaseUrl) -> KimaiBackupError:
@@ -233,19 +278,6 @@ def quote_text(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def _tls_arguments(tls: Tls, ca_file: str | None) -> dict[str, Any]:
-    if tls == "off":
-        return {"ssl_disabled": True}
-    if tls == "preferred":
-        return {}
-    context = ssl.create_default_context(cafile=ca_file)
-    context.check_hostname = tls == "verify"
-    context.verify_mode = ssl.CERT_REQUIRED if tls == "verify" else ssl.CERT_NONE
-    # Servers sign their own certificates without the extensions that the strict mode of Python 3.13 asks for.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return {"ssl": context}
-
-
 def _check_encrypted(session: Session, tls: Tls, url: DatabaseUrl) -> None:
     if tls not in ("required", "verify"):
         return
@@ -262,7 +294,7 @@ def _settle(session: Session) -> None:
     wanted = {name: value for name, value in wanted.items() if name in session.variables}
     wanted["group_concat_max_len"] = min(PACKET_LIMIT, session.packet_limit)
     assignments = [f"{name}={_literal(value)}" for name, value in wanted.items()]
-    session.query("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    session.query("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE")
     session.query("SET SESSION " + ", SESSION ".join(assignments))
     session.query("SET SESSION optimizer_switch='mrr=off'")  # rows of a packet arrive in the key's order
     isolation = "tx_isolation" if "tx_isolation" in session.variables else "transaction_isolation"

@@ -163,7 +163,7 @@ class _Splitter:
         """Read on to the statement's delimiter; False if it isn't in the buffer yet."""
         more: bool | None = True
         while more:
-            if self._state is not _CODE:
+            if self._state != _CODE:
                 more = self._leave()
             elif self._may_leap and not self._versioned and self._position >= self._look_closely_until:
                 more = self._leap()
@@ -247,7 +247,7 @@ class _Splitter:
         if body is not None:
             match = body.match(self.buffer, self._position)
             end = match.end() if match else self._position
-            if self._ansi_quotes and self._state is _DOUBLE and b"\\" in self.buffer[self._position : end + 1]:
+            if self._ansi_quotes and self._state == _DOUBLE and b"\\" in self.buffer[self._position : end + 1]:
                 raise self._refused("a name in double quotes holds a backslash", "Dump again without ANSI_QUOTES.")
             self._position = end
             if not self.buffer.startswith(self._state, self._position):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.conftest import FLAVOURS
-from tests.support.engine import checksums, differences, dump_database, load_database
+from tests.support.engine import assert_round_trip, fill
 from tests.support.servers import Server
 
 EVERY_BYTE = bytes(range(256)).hex()
@@ -35,7 +35,8 @@ SCHEMAS: dict[str, list[str]] = {
         "CREATE TABLE t (d DECIMAL(5,5))",
         "INSERT INTO t VALUES (-0.99999),(0.99999),(0),(NULL),(0.00001)",
         "CREATE TABLE u (id INT PRIMARY KEY, d DECIMAL(65,30), e DECIMAL(5,5), f DECIMAL(65,0))",
-        f"INSERT INTO u VALUES (1,{'9' * 35}.{'9' * 30},-0.99999,-{'9' * 65}),(2,-{'9' * 35}.{'9' * 30},0,0),(3,NULL,NULL,1)",
+        f"INSERT INTO u VALUES (1,{'9' * 35}.{'9' * 30},-0.99999,-{'9' * 65}),"
+        f"(2,-{'9' * 35}.{'9' * 30},0,0),(3,NULL,NULL,1)",
     ],
     "doubles": [
         "CREATE TABLE t (id INT PRIMARY KEY, d DOUBLE)",
@@ -43,7 +44,8 @@ SCHEMAS: dict[str, list[str]] = {
         "(4,-2.2250738585072014e-308),(5,0.1),(6,1/3),(7,1e15),(8,123456789012345678),(9,-0e0),(10,0),(11,NULL),"
         "(12,4.9e-324),(13,1e22),(14,9007199254740993),(15,0.30000000000000004)",
         "CREATE TABLE alone (d DOUBLE NOT NULL)",
-        "INSERT INTO alone VALUES (-1.7976931348623157e308),(-0e0),(2.2250738585072014e-308),(-2.2250738585072014e-308)",
+        "INSERT INTO alone VALUES (-1.7976931348623157e308),(-0e0),(2.2250738585072014e-308),"
+        "(-2.2250738585072014e-308)",
     ],
     "floats": [
         "CREATE TABLE t (id INT PRIMARY KEY, f FLOAT, g FLOAT NOT NULL)",
@@ -78,13 +80,15 @@ SCHEMAS: dict[str, list[str]] = {
     ],
     "json": [
         "CREATE TABLE t (id INT PRIMARY KEY, j JSON)",
-        """INSERT INTO t VALUES (1,'{"a": [1, 2.5, "ä😀", null, true], "q": "it''s \\\\"x\\\\" \\\\\\\\ "}'),(2,NULL),(3,'[]')""",
+        """INSERT INTO t VALUES (1,'{"a": [1, 2.5, "ä😀", null, true], "q": "it''s \\\\"x\\\\" \\\\\\\\ "}'),(2,NULL),
+        (3,'[]')""",
     ],
     "geometry": [
         "CREATE TABLE t (id INT PRIMARY KEY, g GEOMETRY, p POINT NOT NULL)",
         "INSERT INTO t VALUES (1,ST_GeomFromText('POLYGON((0 0,1 0,1 1,0 0))'),ST_GeomFromText('POINT(1.5 -2)')),"
         "(2,NULL,ST_GeomFromText('POINT(0 0)')),"
-        "(3,ST_GeomFromText('GEOMETRYCOLLECTION(POINT(1 1),LINESTRING(0 0,1 1))'),ST_GeomFromText('POINT(1e300 1e-300)'))",
+        "(3,ST_GeomFromText('GEOMETRYCOLLECTION(POINT(1 1),LINESTRING(0 0,1 1))'),"
+        "ST_GeomFromText('POINT(1e300 1e-300)'))",
     ],
     "generated, invisible, checked, defaulted": [
         """CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, a INT DEFAULT 3 CHECK (a > 0),
@@ -185,30 +189,6 @@ MYSQL_ONLY = {
 
 
 CASES = {"mariadb": SCHEMAS | MARIADB_ONLY, "mysql": SCHEMAS | MYSQL_ONLY}
-
-
-def fill(server: Server, database: str, statements: list[str]) -> None:
-    with server.admin(database) as connection, connection.cursor() as cursor:
-        cursor.execute("SET sql_mode='NO_AUTO_VALUE_ON_ZERO', time_zone='+00:00'")
-        for statement in statements:
-            cursor.execute(statement)
-
-
-def comparable(sql: bytes, *databases: str) -> bytes:
-    """A native dump without the database's name, and without AUTO_INCREMENT counters that a load may round up."""
-    for name in databases:
-        sql = sql.replace(name.encode(), b"DB")
-    return sql
-
-
-def assert_round_trip(server: Server, source: str, target: str, connections: int) -> None:
-    sql, description = dump_database(server.url(source), connections)
-    loaded = load_database(server.url(target), sql, connections)
-    assert loaded.warnings == []
-    assert checksums(server, target) == checksums(server, source)
-    assert comparable(server.native_dump(target), target) == comparable(server.native_dump(source), source)
-    assert differences(server.url(target), description) == []
-    assert (description.unreadable, description.unseen) == ([], [])
 
 
 @pytest.mark.parametrize("connections", [1, 3])

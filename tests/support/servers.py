@@ -107,7 +107,10 @@ def mariadb(*options: str) -> Server:
         check=True, capture_output=True, timeout=120,
     )  # fmt: skip
     port = free_port()
+    # A server that starts removes other servers' temporary tables from a folder that they share.
+    (folder / "tmp").mkdir(mode=0o777)
     settings = [
+        f"--tmpdir={folder / 'tmp'}",
         f"--datadir={folder / 'data'}", f"--socket={folder / 'socket'}", f"--pid-file={folder / 'pid'}",
         f"--port={port}", "--bind-address=127.0.0.1", "--innodb-buffer-pool-size=256M", "--skip-log-bin",
         "--innodb-flush-log-at-trx-commit=2", "--innodb-log-file-size=128M", "--event-scheduler=ON",

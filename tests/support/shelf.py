@@ -31,7 +31,6 @@ def manifest_of(wanted: BackupId, size: int = 7) -> Manifest:
             newest_migration=None,
             tables=[],
             size=0,
-            sha256="0" * 64,
             largest_statement=0,
         ),
         files=[],

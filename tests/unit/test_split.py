@@ -155,6 +155,12 @@ def test_a_backslash_in_a_name_is_no_escape_though_a_string_follows() -> None:
     assert statements(text) == [text.removesuffix(b";\n")]
 
 
+@pytest.mark.parametrize("comment", [b"-- %b\n", b"# %b\n", b"/* %b */"])
+def test_a_long_comment_before_a_statement_is_dropped_though_it_comes_in_pieces(comment: bytes) -> None:
+    text = comment % (b"it's; " * 100) + b"SELECT 1;"
+    assert statements(*(text[at : at + 50] for at in range(0, len(text), 50))) == [b"SELECT 1"]
+
+
 # --- Hostile and broken -----------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,35 @@
+# `make demo` and `make test` do all of their set-up themselves; see README, "Development".
+
+BIN := .venv/bin
+
+# The results must not hang on what the caller's shell happens to say.
+unexport PYTHONPATH PYTHONHOME
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check bench clean
+
+help: ## Show this
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+install: ## Make .venv, or bring it up to date; install MariaDB's server and client where they are missing
+	@scripts/install
+
+demo: install ## Back up a throwaway Kimai, lose it, restore it, compare
+	@$(BIN)/python -m demo
+
+test: install ## Run all tests, with a report of what they cover
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term tests
+
+check: install ## Lint, check formats, types and imports, run the fast tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q -n 2 tests/unit tests/contract
+
+bench: install ## Compare speed and memory with the native clients; N=… timesheets
+	@$(BIN)/python -m bench $(N)
+
+clean: ## Remove what make and the tools made
+	rm -rf .venv build *.egg-info .coverage* .hypothesis .*_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,195 @@
+"""A restore that is stopped in any of its phases leaves an empty database and the files as they were."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.standin.install import set_fault
+from tests.support.cli import Site, make_site, poll
+from tests.support.servers import Server
+from tests.support.stalling import Proxy
+
+
+@pytest.fixture
+def lost(site: Site) -> Site:
+    """A site with a backup, whose database is lost and whose files are a fresh install's, with one of its own."""
+    site.backup()
+    site.remember()
+    site.lose_all()
+    (site.root / "var/data").mkdir()
+    (site.root / "var/data/mine.pdf").write_bytes(b"was here before")
+    return site
+
+
+def console_of(site: Site, command: str) -> int | None:
+    """The process of Kimai's console that runs a command, if one does."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if command.encode() in words and any(word.startswith(os.fsencode(site.root)) for word in words):
+                return int(folder.name)
+    return None
+
+
+def hang_in_the_console(site: Site, command: str) -> "subprocess.Popen[bytes]":
+    """Start a restore and give it when it waits for the console: database and files are in place by then."""
+    set_fault(site.root, f"hang {command}")
+    process = site.start("restore", "latest")
+    poll(lambda: console_of(site, command), f"the console runs {command}")
+    assert (site.root / "var/data/.appsecret").exists()
+    assert site.objects()
+    return process
+
+
+@pytest.mark.parametrize("command", ["kimai:reload", "kimai:user:list"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_kimai_comes_up_puts_all_back(lost: Site, command: str, number: int) -> None:
+    before = lost.files()
+    process = hang_in_the_console(lost, command)
+    process.send_signal(number)
+    ran = lost.ended(process, 10)
+    assert ran.code == 130
+    assert lost.objects() == []
+    assert lost.files() == before
+    assert lost.traces() == []
+    assert console_of(lost, command) is None
+    set_fault(lost.root, None)
+    assert lost.run("restore", "latest").code == 0
+    lost.assert_restored()
+
+
+def test_the_restore_after_a_kill_takes_back_what_was_made_and_says_so(lost: Site) -> None:
+    process = hang_in_the_console(lost, "kimai:reload")
+    console = console_of(lost, "kimai:reload")
+    process.kill()
+    process.communicate(timeout=10)
+    assert console is not None
+    os.kill(console, signal.SIGKILL)
+    assert lost.objects()
+    assert lost.traces()
+    set_fault(lost.root, None)
+    dry = lost.run("restore", "latest", "--dry-run")
+    assert "was killed" in dry.out
+    assert lost.objects()
+    ran = lost.run("restore", "latest")
+    assert ran.code == 0, ran.said
+    assert "was killed: what it had made is taken back" in ran.said
+    assert "mine.pdf" not in lost.files()
+    lost.assert_restored()
+
+
+# ── While the database is loaded ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def line(tmp_path: Path, mariadb_server: Server) -> Iterator[tuple[Site, Proxy]]:
+    """A lost site like the others, its server behind a line that tests can cut."""
+    site = make_site(tmp_path, mariadb_server, timesheets=5000)
+    with Proxy(mariadb_server.port) as proxy:
+        site.port = proxy.port
+        site.point_env_at(site.url)
+        site.backup()
+        site.remember()
+        site.lose_all()
+        yield site, proxy
+    site.end()
+
+
+def stall_in_the_load(site: Site, proxy: Proxy) -> "subprocess.Popen[bytes]":
+    proxy.stall_after(300_000, upward=True)
+    process = site.start("restore", "latest")
+    assert proxy.stalled.wait(30)
+    assert site.objects()
+    return process
+
+
+def test_a_signal_while_rows_are_loaded_empties_the_database(line: tuple[Site, Proxy]) -> None:
+    site, proxy = line
+    before = site.files()
+    process = stall_in_the_load(site, proxy)
+    process.send_signal(signal.SIGTERM)
+    proxy.resume()
+    ran = site.ended(process, 10)
+    assert ran.code == 130
+    assert site.objects() == []
+    assert site.files() == before
+    assert site.traces() == []
+
+
+def test_a_kill_while_rows_are_loaded_is_mended_by_the_next_restore(line: tuple[Site, Proxy]) -> None:
+    site, proxy = line
+    before = site.files()
+    process = stall_in_the_load(site, proxy)
+    process.kill()
+    process.communicate(timeout=10)
+    proxy.resume()
+    assert site.files() == before
+    assert site.objects()
+    ran = site.run("restore", "latest")
+    assert ran.code == 0, ran.said
+    assert "was killed: what it had made is taken back" in ran.said
+    site.assert_restored()
+
+
+def test_a_server_that_is_lost_for_good_in_a_load_is_told_and_mended_later(line: tuple[Site, Proxy]) -> None:
+    site, proxy = line
+    before = site.files()
+    process = stall_in_the_load(site, proxy)
+    proxy.shut()
+    ran = site.ended(process, 60)
+    assert ran.code == 5, ran.said
+    assert site.files() == before
+    site.port = 0
+    site.point_env_at(site.url)
+    site.remembered = (site.remembered[0], site.remembered[1] | {name: site.files()[name] for name in (".env",)})
+    ran = site.run("restore", "latest")
+    assert ran.code == 8
+    assert "was killed" in ran.errors[0]
+
+
+def test_a_line_cut_in_a_load_empties_the_database_again(line: tuple[Site, Proxy]) -> None:
+    site, proxy = line
+    before = site.files()
+    process = stall_in_the_load(site, proxy)
+    proxy.reset()
+    proxy.resume()
+    ran = site.ended(process, 60)
+    assert ran.code == 5, ran.said
+    assert "Check that the server runs" in ran.errors[0]
+    assert site.objects() == []
+    assert site.files() == before
+    assert site.run("restore", "latest").code == 0
+    site.assert_restored()
+
+
+# ── While the files are put in place ─────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_while_files_are_staged_touches_none_that_was_there(site: Site, number: int) -> None:
+    (site.root / "var/data/large.bin").write_bytes(os.urandom(1 << 20) * 150)
+    site.backup()
+    site.remember()
+    site.lose_all()
+    before = site.files()
+    process = site.start("restore", "latest")
+    staged = poll(lambda: [*site.root.glob(".kimai-backup-*/**/large.bin*")], "the large file is staged")
+    assert staged
+    process.send_signal(number)
+    process.communicate(timeout=10)
+    assert {name: value for name, value in site.files().items() if not name.startswith(".kimai-backup")} == before
+    if number == signal.SIGTERM:
+        assert process.returncode == 130
+        assert site.objects() == []
+        assert site.traces() == []
+    ran = site.run("restore", "latest")
+    assert ran.code == 0, ran.said
+    assert ("was killed" in ran.said) == (number == signal.SIGKILL)
+    site.assert_restored()
