@@ -14,12 +14,13 @@ from typing import Protocol
 import msgspec
 
 from sidecar import __version__
+from sidecar.archive.entries import MANIFEST_LIMIT
 from sidecar.archive.writer import Entry, is_compressed, write_archive
 from sidecar.catalog import Backup, catalog, read_manifest
 from sidecar.database.dump import Dump, newest_migration
 from sidecar.database.server import DefinitionChanged
 from sidecar.database.snapshot import Connect, take
-from sidecar.errors import Exit, KimaiBackupError, StorageFailed
+from sidecar.errors import Exit, KimaiBackupError, Refused, StorageFailed
 from sidecar.kimai.environment import render
 from sidecar.kimai.files import Survey
 from sidecar.kimai.instance import Instance
@@ -196,7 +197,13 @@ class _Pack:
         for entry in self._survey.entries:
             yield from self._file(entry)
         self.manifest = self._describe()
-        yield self._own(INNER_NAME, [encode(self.manifest)])
+        text = encode(self.manifest)
+        if len(text) > MANIFEST_LIMIT:
+            raise KimaiBackupError(
+                f"the manifest has {len(text)} bytes, more than a restore reads ({MANIFEST_LIMIT})",
+                mend="Look for a folder with very many files below Kimai's var/data.",
+            )
+        yield self._own(INNER_NAME, [text])
 
     def _own(self, name: str, chunks: Iterator[bytes] | Sequence[bytes]) -> Entry:
         return Entry(name, OWN_MODE, self._mtime, chunks)
@@ -262,7 +269,7 @@ def _check_unchanged(job: Job, manifest: Manifest) -> None:
     """Version and newest migration must be the same after the dump: an update in between makes a backup of neither."""
     version = job.instance.identify().version
     if version != manifest.kimai.version:
-        raise KimaiBackupError(
+        raise Refused(
             f"Kimai was updated during the backup, from {manifest.kimai.version} to {version}",
             mend="Run the backup again once the update has ended.",
         )
@@ -272,7 +279,7 @@ def _check_unchanged(job: Job, manifest: Manifest) -> None:
     finally:
         session.close()
     if migration != manifest.database.newest_migration:
-        raise KimaiBackupError(
+        raise Refused(
             f"the database was migrated during the backup, from {manifest.database.newest_migration} to {migration}",
             mend="Run the backup again once the update has ended.",
         )

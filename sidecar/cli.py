@@ -5,55 +5,44 @@ import logging
 import os
 import signal
 import sys
-from contextlib import AbstractContextManager
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
-import typer
+import click
 
 from sidecar import __version__, tables
 from sidecar.app import App
 from sidecar.errors import Exit, Interrupted, KimaiBackupError
 from sidecar.report import log as logs
-from sidecar.report.progress import Progress, progress
+from sidecar.report.progress import progress
 
 if TYPE_CHECKING:
     from types import FrameType
 
 log = logging.getLogger(__name__)
 
-cli = typer.Typer(
-    name="kimai-backup",
-    help="Back up and restore Kimai: database and files in one zip, proven equal row for row.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, and nothing else there.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")]
-Instance = Annotated[str | None, typer.Option("--instance", help="Another instance's backups than BACKUP_INSTANCE's.")]
-Reference = Annotated[str, typer.Argument(metavar="ID", help="An ID, its beginning, or `latest`.")]
+as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, and nothing else there.")
+dry_run = click.option("--dry-run", is_flag=True, help="Say what would happen; change nothing.")
+instance = click.option("--instance", metavar="NAME", help="Another instance's backups than BACKUP_INSTANCE's.")
 
 
-class Part(StrEnum):
-    """What of a backup a restore may be limited to."""
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="kimai-backup", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Back up and restore Kimai: database and files in one zip, proven equal row for row.
 
-    DATABASE = "database"
-    FILES = "files"
+    All settings come from the environment: `kimai-backup config` shows them.
+    """
 
 
 @cli.command()
-def backup(
-    no_prune: Annotated[bool, typer.Option("--no-prune", help="Don't prune where all went well.")] = False,
-    dry_run: DryRun = False,
-) -> None:
+@click.option("--no-prune", is_flag=True, help="Don't prune where all went well.")
+@dry_run
+def backup(no_prune: bool, dry_run: bool) -> None:
     """Back up database and files to every target, then prune."""
     from sidecar import backup as use_case
 
     app = App.load(os.environ)
-    with _progress() as shown:
+    with progress() as shown:
         job = app.backup_job(shown)
         if dry_run:
             _print(tables.rehearsal(use_case.rehearse(job)))
@@ -62,7 +51,9 @@ def backup(
 
 
 @cli.command(name="list")
-def list_(as_json: Json = False, instance: Instance = None) -> None:
+@as_json
+@instance
+def list_(as_json: bool, instance: str | None) -> None:
     """List the backups, newest first."""
     from sidecar.catalog import describe, proven_at
 
@@ -76,8 +67,11 @@ def list_(as_json: Json = False, instance: Instance = None) -> None:
 
 
 @cli.command()
-def show(reference: Reference = "latest", as_json: Json = False, instance: Instance = None) -> None:
-    """Show what is in a backup; with --json its manifest."""
+@click.argument("reference", metavar="[ID|latest]", default="latest")
+@as_json
+@instance
+def show(reference: str, as_json: bool, instance: str | None) -> None:
+    """Show what is in a backup; with --json its manifest. An ID may be cut short where that is clear."""
     from sidecar.catalog import read_manifest
     from sidecar.manifest import encode
 
@@ -89,45 +83,51 @@ def show(reference: Reference = "latest", as_json: Json = False, instance: Insta
 
 
 @cli.command()
-def verify(
-    reference: Annotated[str | None, typer.Argument(metavar="[ID]", help="One backup; all of them without.")] = None,
-    as_json: Json = False,
-    instance: Instance = None,
-) -> None:
-    """Re-read every byte of a backup, or of all, against its manifest."""
+@click.argument("reference", metavar="[ID|latest]", required=False)
+@as_json
+@instance
+def verify(reference: str | None, as_json: bool, instance: str | None) -> None:
+    """Re-read every byte against the manifest.
+
+    Of one backup, or of all where no ID is given.
+    """
     from sidecar import verify as use_case
 
     app = App.load(os.environ, instance)
     listing = app.catalog()
     backups = [app.find(reference)] if reference else list(listing.backups)
-    with _progress(quiet=as_json) as shown:
+    with progress(quiet=as_json) as shown:
         results = use_case.verify(app.storages, backups, app.fetch, shown)
     results += [] if reference else use_case.strays(listing)
-    _print(
-        json.dumps([tables.verified(each) for each in results], indent=1) if as_json else tables.verification(results)
-    )
+    rows = [tables.verified(each) for each in results]
+    _print(json.dumps(rows, indent=1) if as_json else tables.verification(results))
     _exit(Exit.DONE if all(each.whole for each in results) else Exit.DAMAGED)
 
 
 @cli.command()
+@click.argument("reference", metavar="ID|latest|FILE.zip")
+@click.option("--only", type=click.Choice(["database", "files"]), help="Only the database, or only the files.")
+@click.option(
+    "--accept-unknown-version", is_flag=True, help="Restore a zip that doesn't say which version of Kimai it is of."
+)
+@dry_run
+@instance
 def restore(
-    reference: Annotated[str, typer.Argument(metavar="ID|latest|FILE.zip", help="What to restore.")],
-    only: Annotated[Part | None, typer.Option(help="Only the database, or only the files.")] = None,
-    accept_unknown_version: Annotated[
-        bool, typer.Option(help="Restore a zip that doesn't say which version of Kimai it is of.")
-    ] = False,
-    dry_run: DryRun = False,
-    instance: Instance = None,
+    reference: str,
+    only: Literal["database", "files"] | None,
+    accept_unknown_version: bool,
+    dry_run: bool,
+    instance: str | None,
 ) -> None:
     """Restore a backup into an empty database and Kimai's folder."""
     from sidecar import restore as use_case
 
     app = App.load(os.environ, instance)
-    with _progress() as shown:
+    with progress() as shown:
         report = use_case.restore(
             app.restore_job(shown),
             reference,
-            only=only.value if only else None,
+            only=only,
             accept_unknown_version=accept_unknown_version,
             dry_run=dry_run,
         )
@@ -135,8 +135,14 @@ def restore(
 
 
 @cli.command()
-def prune(dry_run: DryRun = False, as_json: Json = False, instance: Instance = None) -> None:
-    """Delete the backups that retention gives up, with a reason for each one kept and each one deleted."""
+@dry_run
+@as_json
+@instance
+def prune(dry_run: bool, as_json: bool, instance: str | None) -> None:
+    """Delete what retention gives up.
+
+    With a reason for each backup that is kept and each one that is deleted.
+    """
     from datetime import UTC, datetime
 
     from sidecar import prune as use_case
@@ -151,41 +157,33 @@ def prune(dry_run: DryRun = False, as_json: Json = False, instance: Instance = N
 
 
 @cli.command()
-def doctor(as_json: Json = False) -> None:
-    """Try everything that a backup and a restore need, before the night they are needed."""
+@as_json
+def doctor(as_json: bool) -> None:
+    """Try all that a backup and a restore need.
+
+    A line each, with the mend for what fails; best before the night they are needed.
+    """
     from sidecar import doctor as use_case
 
     app = App.load(os.environ)
-    findings = use_case.examine(app.doctor_job())
-    if as_json:
-        _print(json.dumps([tables.finding(each) for each in findings], indent=1))
-    else:
-        _print(tables.findings(findings))
-    _exit(use_case.exit_code(findings))
+    found = use_case.examine(app.doctor_job())
+    rows = [tables.finding(each) for each in found]
+    _print(json.dumps(rows, indent=1) if as_json else tables.findings(found))
+    _exit(use_case.exit_code(found))
 
 
 @cli.command()
-def config(as_json: Json = False) -> None:
-    """Show every setting in force and where it comes from, secrets hidden."""
+@as_json
+def config(as_json: bool) -> None:
+    """Show every setting in force, secrets hidden."""
     from sidecar.settings import describe, misspelt
 
     app = App.load(os.environ)
     rows = describe(app.settings)
-    if as_json:
-        _print(json.dumps([dict(zip(("name", "value", "source"), row, strict=True)) for row in rows], indent=1))
-    else:
-        _print(tables.settings(rows))
+    named = [dict(zip(("name", "value", "source"), row, strict=True)) for row in rows]
+    _print(json.dumps(named, indent=1) if as_json else tables.settings(rows))
     for line in misspelt(os.environ):
         log.warning("%s", line)
-
-
-@cli.callback()
-def _options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-) -> None:
-    if version:
-        _print(f"kimai-backup {__version__}")
-        raise typer.Exit
 
 
 def main() -> NoReturn:
@@ -193,7 +191,11 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
     try:
-        cli(prog_name="kimai-backup")
+        # Without its own exits, click gives back the code that `_exit` raised.
+        sys.exit(cli(prog_name="kimai-backup", standalone_mode=False) or Exit.DONE)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(Exit.USAGE)
     except KimaiBackupError as error:
         log.debug("traceback", exc_info=True)
         _fail(str(error), error.exit_code)
@@ -204,7 +206,6 @@ def main() -> NoReturn:
     except Exception as error:  # the last line of defence: told, with a code of its own
         log.debug("traceback", exc_info=True)
         _fail(f"unexpected fault: {type(error).__name__}: {error}. LOG_LEVEL=debug shows where", Exit.FAULT)
-    sys.exit(Exit.DONE)
 
 
 def _interrupt(number: int, _: "FrameType | None") -> None:
@@ -220,14 +221,10 @@ def _fail(message: str, code: Exit) -> NoReturn:
     sys.exit(code)
 
 
-def _progress(*, quiet: bool = False) -> AbstractContextManager[Progress]:
-    return progress(quiet=quiet)
-
-
-def _print(text: Any) -> None:
-    sys.stdout.write(f"{text}".rstrip("\n") + "\n")
+def _print(text: str) -> None:
+    sys.stdout.write(text.rstrip("\n") + "\n")
 
 
 def _exit(code: Exit) -> None:
     if code is not Exit.DONE:
-        raise typer.Exit(code)
+        raise click.exceptions.Exit(code)

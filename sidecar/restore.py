@@ -22,6 +22,7 @@ from sidecar.kimai.console import Console
 from sidecar.kimai.environment import plan_env
 from sidecar.kimai.recovery import leftovers, recover
 from sidecar.kimai.staging import Staging, empty_cache
+from sidecar.kimai.userdata import LOCAL_YAML, moved_data
 from sidecar.manifest import Database, File
 from sidecar.precheck import Target, check
 from sidecar.report.progress import Progress
@@ -30,7 +31,7 @@ from sidecar.state import RestoreNote, State
 log = logging.getLogger(__name__)
 
 BLOCK = 1 << 20
-_ENVIRONMENT_LIMIT = 1 << 20
+_SMALL_LIMIT = 1 << 20
 _SHOWN = 5
 
 Part = Literal["database", "files"]
@@ -222,17 +223,22 @@ def _compare(job: Job, expected: Database, report: Report) -> None:
 
 
 def _files(job: Job, source: Source, note: RestoreNote, report: Report) -> Staging:
-    environments = {file.path: _small(source, file) for file in source.files if file.path.startswith(".env")}
+    environments = {
+        file.path: _small(source, file)
+        for file in source.files
+        if file.path.startswith(".env") and file.kind == "file"
+    }
     beside = plan_env(job.root, environments, job.database_url)
     for path, name in beside.items():
         report.note(f"the backup's {path} differs from the one in force and is laid beside it as {name}")
-    also = sorted({file.path.split("/data", 1)[0] + "/data" for file in source.files if file.path.endswith("/data")})
+    local = next((file for file in source.files if file.path == LOCAL_YAML and file.kind == "file"), None)
+    also = moved_data(job.root, _small(source, local)) if local else []
     return Staging(job.root, note.run_id, also=also, keep_beside=beside, protect=job.protect)
 
 
 def _small(source: Source, file: File) -> bytes:
     with source.open(file.path) as stream:
-        return stream.read(_ENVIRONMENT_LIMIT)
+        return stream.read(_SMALL_LIMIT)
 
 
 def _stage(job: Job, source: Source, staging: Staging, report: Report) -> None:

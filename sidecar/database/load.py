@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from sidecar.database.definitions import without_definer
 from sidecar.database.keys import Bare, bare
-from sidecar.database.loaders import Loaders, beginning, refused
+from sidecar.database.lexer import beginning
+from sidecar.database.loaders import Loaders, refused
 from sidecar.database.server import QueryFailed, Session, quote_name, quote_text, text
 from sidecar.database.snapshot import Connect
 from sidecar.database.split import split
@@ -16,7 +17,8 @@ from sidecar.errors import Damaged
 
 log = logging.getLogger(__name__)
 
-_NO_RIGHT_TO_DEFINER = {1227}
+_NO_DEFINER = {1227, 1449}
+"""No right to restore another user's object as his, or no such user on this server."""
 _OBJECTS = {Kind.CREATE_VIEW, Kind.CREATE_TRIGGER, Kind.CREATE_ROUTINE, Kind.CREATE_EVENT}
 _MADE = {
     Kind.CREATE_TABLE: rb"TABLE",
@@ -26,7 +28,7 @@ _MADE = {
     Kind.CREATE_EVENT: rb"EVENT",
 }
 _NOT_NEEDED = {Kind.LOCK, Kind.UNLOCK, Kind.TRANSACTION, Kind.SKIP, Kind.KEYS}
-_CHECKS = re.compile(rb"unique_checks|foreign_key_checks", re.IGNORECASE)
+_CHECKS = re.compile(rb"unique_checks|foreign_key_checks|sql_notes", re.IGNORECASE)
 _TOLERANT = {"innodb_strict_mode": 0, "restrict_fk_on_non_standard_key": 0, "sql_generate_invisible_primary_key": 0}
 _TOLERANT |= {"sql_require_primary_key": 0}
 """What a database may hold although its server would not take it anew: off where the user may switch it off."""
@@ -87,6 +89,7 @@ class Load:
             self._create(kind, statement)
             if kind is Kind.SET and _CHECKS.search(statement):
                 self._execute(_OWN_CHECKS)
+                self._execute(b"SET SESSION sql_notes=1")  # a definer that isn't there is only noted
 
     def enable_events(self) -> None:
         """Let the events run, now that everything stands and is right."""
@@ -156,12 +159,24 @@ class Load:
         try:
             self._main.query(statement)
         except QueryFailed as error:
-            if error.code not in _NO_RIGHT_TO_DEFINER or without_definer(statement) == statement:
+            if error.code not in _NO_DEFINER or without_definer(statement) == statement:
                 raise refused(statement, error) from error
-            self._execute(without_definer(statement))
-            self.loaded.warnings.append(
-                f"restored as the loading user's own, not its definer's: {beginning(statement)}"
-            )
+            self._create_as_own(statement)
+        else:
+            if kind in _OBJECTS and self._main.warning_count:
+                self._heed_warnings(statement)
+
+    def _heed_warnings(self, statement: bytes) -> None:
+        """An object of a user that isn't there is made with a warning only, and fails whoever uses it."""
+        warnings = self._main.warnings()
+        if any(warning.startswith("1449:") for warning in warnings) and without_definer(statement) != statement:
+            kind, name = _named(statement, rb"VIEW|TRIGGER|EVENT|" + _MADE[Kind.CREATE_ROUTINE])
+            self._execute(f"DROP {kind.upper()} {quote_name(name)}".encode())
+            self._create_as_own(statement)
+
+    def _create_as_own(self, statement: bytes) -> None:
+        self._execute(without_definer(statement))
+        self.loaded.warnings.append(f"restored as the loading user's own, not its definer's: {beginning(statement)}")
 
     def _disabled(self, statement: bytes) -> bytes:
         disabled, count = _EVENT_ENABLED.subn(rb"\1DISABLE", statement, count=1)

@@ -6,7 +6,8 @@ import queue
 import threading
 from typing import Self
 
-from sidecar.database.server import QueryFailed, Session, text
+from sidecar.database.lexer import beginning
+from sidecar.database.server import QueryFailed, Session
 from sidecar.database.snapshot import Connect
 from sidecar.errors import Damaged
 
@@ -131,9 +132,3 @@ class Loaders:
 def refused(statement: bytes, error: QueryFailed) -> Damaged:
     """What to say of a statement that the server does not carry out."""
     return Damaged(f"the server refuses a statement of the dump: {error.what}: {beginning(statement)}")
-
-
-def beginning(statement: bytes) -> str:
-    """A statement's first words, on one line."""
-    line = " ".join(text(statement[:400]).split())
-    return line if len(line) <= 120 else line[:117] + "..."

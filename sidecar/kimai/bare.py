@@ -1,13 +1,17 @@
 """A Kimai on this machine: its version, environment and files, without Docker."""
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from sidecar.errors import ConfigurationError
 from sidecar.kimai import console as asked
 from sidecar.kimai.environment import AppSecret, app_secret, effective_environment
 from sidecar.kimai.files import Survey, survey
 from sidecar.kimai.local import LocalConsole, git_revision, version_file
 from sidecar.manifest import Kimai
+
+log = logging.getLogger(__name__)
 
 
 class BareMetal:
@@ -27,8 +31,12 @@ class BareMetal:
         return Kimai(version=version, version_source=source, git_revision=git_revision(self._root))
 
     def environment(self) -> dict[str, str]:
-        """Kimai's variables as its `.env` files set them."""
-        return effective_environment(self._root)
+        """Kimai's variables as its `.env` files set them; none, with a warning, where those can't be read."""
+        try:
+            return effective_environment(self._root)
+        except ConfigurationError as error:
+            log.warning("Kimai's environment is not in the backup: %s", error)
+            return {}
 
     def app_secret(self) -> AppSecret | None:
         """Where the APP_SECRET in force comes from; the web server's own environment can't be seen from here."""

@@ -13,11 +13,13 @@ from sidecar.kimai.environment import COMPILED, app_environment
 
 log = logging.getLogger(__name__)
 
+LOCAL_YAML = "config/packages/local.yaml"
+
 USER_DATA = (
     ".env",
     ".env.local",
     "config/bundles-local.php",
-    "config/packages/local.yaml",
+    LOCAL_YAML,
     "templates/export",
     "templates/invoice",
     "var/data",
@@ -62,6 +64,12 @@ def user_data(root: Path) -> UserData:
     return UserData(tuple(outermost(paths)), tuple(sorted(uncovered)))
 
 
+def moved_data(root: Path, local_yaml: bytes) -> list[str]:
+    """Where a `local.yaml`, perhaps a backup's, puts `data_dir`, relative to the root; nothing for a place outside."""
+    inside = (_inside(value, root) for value in _data_dirs_in(local_yaml))
+    return sorted(path for path in inside if path is not None)
+
+
 def _covers(folder: str, path: str) -> bool:
     return is_within(path.encode(), folder.encode())
 
@@ -69,11 +77,15 @@ def _covers(folder: str, path: str) -> bool:
 def _data_dirs(root: Path) -> set[str]:
     """Every `data_dir` of local.yaml, read without a YAML parser: one too many is only one path more."""
     try:
-        content = read_small(root / "config" / "packages" / "local.yaml") or b""
+        content = read_small(root / LOCAL_YAML) or b""
     except ConfigurationError as error:
         # The survey names the file itself as unreadable.
         log.debug("kimai.data_dir is not known: %s", error)
         return set()
+    return _data_dirs_in(content)
+
+
+def _data_dirs_in(content: bytes) -> set[str]:
     return {first or second or third for first, second, third in _DATA_DIR.findall(content.decode(errors="replace"))}
 
 

@@ -48,8 +48,7 @@ def hang_in_the_console(site: Site, command: str) -> "subprocess.Popen[bytes]":
     return process
 
 
-@pytest.mark.parametrize("command", ["kimai:reload", "kimai:user:list"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("command", "number"), [("kimai:reload", signal.SIGTERM), ("kimai:user:list", signal.SIGINT)])
 def test_a_signal_while_kimai_comes_up_puts_all_back(lost: Site, command: str, number: int) -> None:
     before = lost.files()
     process = hang_in_the_console(lost, command)
@@ -174,7 +173,7 @@ def test_a_line_cut_in_a_load_empties_the_database_again(line: tuple[Site, Proxy
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_while_files_are_staged_touches_none_that_was_there(site: Site, number: int) -> None:
-    (site.root / "var/data/large.bin").write_bytes(os.urandom(1 << 20) * 150)
+    (site.root / "var/data/large.bin").write_bytes(os.urandom(1 << 20) * 60)
     site.backup()
     site.remember()
     site.lose_all()

@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
+from sidecar.database.load import Load
 from tests.conftest import FLAVOURS
 from tests.services.test_round_trip import CASES
-from tests.support.engine import checksums, comparable, differences, dump_database, fill, load_database
+from tests.support.engine import checksums, comparable, differences, dump_database, fill, load_database, session
 from tests.support.servers import Server
 
 BIG = [
@@ -63,7 +64,8 @@ def test_we_load_what_the_native_client_dumps(
 
 
 # MySQL's own tables are dumped by no MariaDB client rightly (generated columns among the rows): it has no such oracle.
-@pytest.mark.parametrize("case", [name for name in CASES["mariadb"] if name != "system versioned"])
+# And MariaDB's client can't load what it dumps of a sequence in a default (it forgets to lock it), nor of history.
+@pytest.mark.parametrize("case", [name for name in CASES["mariadb"] if name not in ("sequences", "system versioned")])
 @pytest.mark.parametrize("server", ["mariadb"], indirect=True)
 def test_we_load_what_the_native_client_dumps_of_each_kind(
     server: Server, new_database: Callable[[], str], case: str
@@ -135,7 +137,7 @@ DELIMITER ;;
 /*!50003 SET time_zone             = 'SYSTEM' */ ;;
 /*!50106 CREATE*/ /*!50117 DEFINER=`root`@`%`*/ /*!50106 EVENT `tick` ON SCHEDULE EVERY 1 SECOND STARTS """ + (
     rb"""'2020-01-01 00:00:00' ON COMPLETION NOT PRESERVE ENABLE DO DELETE FROM child */ ;;
-/*!50003 SET time_zone             = @saved_time_zone */ ;;
+/*!50003 SET time_zone             = @save_time_zone */ ;;
 DELIMITER ;
 /*!50106 SET TIME_ZONE= @save_time_zone */ ;
 DELIMITER ;;
@@ -161,14 +163,11 @@ DELIMITER ;
 @pytest.mark.parametrize("chunk", [1, 777, 1 << 20])
 def test_we_load_what_mysqldump_writes(server: Server, new_database: Callable[[], str], chunk: int) -> None:
     target = new_database()
-    # Its event removes each second what the load brings: enabled too early, or in the replay, it would be seen here.
-    from sidecar.database.load import Load
-    from tests.support.engine import session
-
+    sql = MYSQLDUMP_9
     loading = Load(lambda: session(server.url(target)), 2)
     try:
-        loading.run(MYSQLDUMP_9.replace(b"@saved_time_zone", b"@save_time_zone")[start : start + chunk]
-                    for start in range(0, len(MYSQLDUMP_9), chunk))  # fmt: skip
+        # Its event removes each second what the load brings: one that is enabled too early is seen below.
+        loading.run(sql[start : start + chunk] for start in range(0, len(sql), chunk))
     finally:
         loading.close()
     assert server.run(f"SELECT * FROM {target}.child ORDER BY id") == (
@@ -180,3 +179,9 @@ def test_we_load_what_mysqldump_writes(server: Server, new_database: Callable[[]
     assert modes == [("child_in", "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES")]
     events = server.run(f"SELECT EVENT_NAME, STATUS FROM information_schema.EVENTS WHERE EVENT_SCHEMA='{target}'")
     assert events == [("tick", "DISABLED")]
+    # Debian's MariaDB has no root@%: what was that user's is the loader's now, or nobody could use the table.
+    definers = {row[0] for row in server.run(f"SELECT DEFINER FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA='{target}'")}
+    if server.flavour == "mariadb":
+        assert len(loading.loaded.warnings) == 4
+        assert definers == {"root@localhost"}
+        server.run(f"INSERT INTO {target}.child VALUES (7, 1, 'x')")

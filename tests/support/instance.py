@@ -165,7 +165,8 @@ def _small_tables(timesheets: int) -> Iterator[str]:
     yield f"INSERT INTO kimai2_tags SELECT n, CONCAT('tag-', n, ' ✓'), '#00ff00' FROM {_numbers(0, 5)}"
     yield (
         "INSERT INTO kimai2_invoices SELECT n, 1 + n % 10, 1, CONCAT('2026-', n), '2026-06-01 10:00:00', "
-        f"'Europe/Berlin', 119.0 * n, 19.0 * n, 'EUR', 'paid', CONCAT('2026-', n, '.pdf'), '2026-06-14' FROM {_numbers(0, 25)}"
+        "'Europe/Berlin', 119.0 * n, 19.0 * n, 'EUR', 'paid', CONCAT('2026-', n, '.pdf'), '2026-06-14' "
+        f"FROM {_numbers(0, 25)}"
     )
     yield (
         "INSERT INTO kimai2_configuration (name, value) VALUES ('theme.branding.company', 'Beispiel & Söhne'), "
@@ -176,7 +177,8 @@ def _small_tables(timesheets: int) -> Iterator[str]:
         '\'{"name":"für alle","separator":";"}\')'
     )
     yield "INSERT INTO bundle_migration_demo VALUES ('DemoBundle\\\\Migrations\\\\Version20200730115147', NOW(), 116)"
-    yield f"INSERT INTO migration_versions VALUES ('DoctrineMigrations\\\\{NEWEST_MIGRATION}', '2026-08-03 02:00:00', 3)"
+    newest = f"DoctrineMigrations\\\\{NEWEST_MIGRATION}"
+    yield f"INSERT INTO migration_versions VALUES ('{newest}', '2026-08-03 02:00:00', NULL)"
 
 
 def tables(instance: Instance) -> dict[str, tuple[int, int]]:

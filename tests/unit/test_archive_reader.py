@@ -263,9 +263,10 @@ def test_an_entry_that_is_not_what_the_manifest_names_is_refused(
     refused(path, write_backup(path, [(stored, content)], manifest=manifest_of([named])), message)
 
 
-def test_a_dump_that_is_not_the_manifests_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dump", [SQL + b"-- one more\n", SQL[:-1]])
+def test_a_dump_of_another_length_than_the_manifests_is_refused(tmp_path: Path, dump: bytes) -> None:
     path = tmp_path / "a.zip"
-    refused(path, write_backup(path, [], SQL.replace(b"(1)", b"(9)"), manifest=manifest_of([])), "database.sql")
+    refused(path, write_backup(path, [], dump, manifest=manifest_of([])), "database.sql")
 
 
 def altered(**changes: Any) -> File:
