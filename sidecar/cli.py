@@ -46,8 +46,9 @@ def backup(no_prune: bool, dry_run: bool) -> None:
         job = app.backup_job(shown)
         if dry_run:
             _print(tables.rehearsal(use_case.rehearse(job)))
-        else:
-            _exit(use_case.backup(job, with_prune=not no_prune).exit_code)
+            return
+        outcome = use_case.backup(job, with_prune=not no_prune)
+    _exit(outcome.exit_code)
 
 
 @cli.command(name="list")

@@ -165,11 +165,13 @@ class Dump:
 
     def _insert(self, head: bytes, packet: Packet) -> Iterable[bytes]:
         """One INSERT, in pieces: joining them would copy every row once more."""
-        size = len(head) + len(packet.sql)
+        # Outside of their binary mode the native clients make one newline of CR and LF, even within a string.
+        sql = packet.sql.replace(b"\r", b"\\r")
+        size = len(head) + len(sql)
         self._largest = max(self._largest, size)
         if packet.rows == 1 and size > LARGE_ROW:
             log.warning("a row of %d MB: it costs about four times its size in memory", size // 1_000_000)
-        return head, packet.sql, b";\n"
+        return head, sql, b";\n"
 
     def _sequence(self, sequence: Created) -> Iterator[bytes]:
         name = quote_name(sequence.described.name).encode()

@@ -7,9 +7,10 @@ import threading
 from typing import Self
 
 from sidecar.database.lexer import beginning
+from sidecar.database.objects import kill
 from sidecar.database.server import QueryFailed, Session
 from sidecar.database.snapshot import Connect
-from sidecar.errors import Damaged
+from sidecar.errors import Damaged, KimaiBackupError
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ class Loaders:
     """Threads with a session each. `send` gives a statement to the idlest, `tell_all` to all, in their order."""
 
     def __init__(self, connect: Connect, connections: int) -> None:
+        self._connect = connect
         self.warnings: list[str] = []
         self._failure: BaseException | None = None
         self._stopped = threading.Event()
@@ -54,7 +56,8 @@ class Loaders:
             thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        numbers = [session.thread_id for session in self._sessions]
         self._stopped.set()
         for waiting in self._queues:
             with contextlib.suppress(queue.Full):  # a busy thread sees that it is to stop without being woken
@@ -62,6 +65,8 @@ class Loaders:
         self._close()
         for thread in self._threads:
             thread.join()
+        if kind is not None:
+            self._kill(numbers)
 
     def send(self, statement: bytes) -> None:
         """Give a statement to the session with the least to do. Raises what any session has failed with."""
@@ -123,6 +128,18 @@ class Loaders:
                 break
         if session.warning_count and len(self.warnings) < _WARNINGS_KEPT:
             self.warnings += session.warnings()[: _WARNINGS_KEPT - len(self.warnings)]
+
+    def _kill(self, numbers: list[int]) -> None:
+        """See to it that no statement of ours goes on: whoever takes back what was loaded would wait for it."""
+        try:
+            session = self._connect()
+        except KimaiBackupError as error:
+            log.warning("statements that were cut off may go on at the server: %s", error)
+            return
+        try:
+            kill(session, numbers)
+        finally:
+            session.close()
 
     def _close(self) -> None:
         for session in self._sessions:

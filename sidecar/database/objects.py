@@ -1,9 +1,16 @@
 """What stands in a database, by kind and name: to tell an empty one, and to take away what a failed load made."""
 
+import logging
+import time
 from collections.abc import Iterable
 
-from sidecar.database.server import Session, quote_name
+from sidecar.database.server import QueryFailed, Session, quote_name
 
+log = logging.getLogger(__name__)
+
+KILL_DEADLINE = 30
+"""Seconds that a killed statement may take to be undone."""
+_NO_SUCH_THREAD = 1094
 _DROPS = {
     "event": "EVENT",
     "view": "VIEW",
@@ -32,6 +39,27 @@ def contents(session: Session) -> list[tuple[str, str]]:
     kinds = {"VIEW": "view", "SEQUENCE": "sequence"}
     found = [(kinds.get(kind or "", "table"), name or "") for kind, name in tables]
     return found + [((kind or "").lower(), name or "") for kind, name in (*routines, *events)]
+
+
+def kill(session: Session, thread_ids: Iterable[int]) -> None:
+    """End these connections of one's own at the server, and wait until they are gone: a statement outlives its client.
+
+    Gives up after `KILL_DEADLINE`: what comes next then waits for its locks.
+    """
+    numbers = sorted(set(thread_ids))
+    for number in numbers:
+        try:
+            session.query(f"KILL {number}")
+        except QueryFailed as error:
+            if error.code != _NO_SUCH_THREAD:
+                raise
+    listed = ", ".join(str(number) for number in numbers) or "0"
+    deadline = time.monotonic() + KILL_DEADLINE
+    while time.monotonic() < deadline:
+        if not session.query(f"SELECT ID FROM information_schema.PROCESSLIST WHERE ID IN ({listed})"):  # noqa: S608
+            return
+        time.sleep(0.05)
+    log.warning("the server still carries out a statement that was cut off")
 
 
 def drop(session: Session, objects: Iterable[tuple[str, str]]) -> None:

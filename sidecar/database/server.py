@@ -179,6 +179,11 @@ class Session:
         self.close()
 
     @property
+    def thread_id(self) -> int:
+        """The server's number for this connection, as KILL takes it."""
+        return int(self._connection.thread_id())
+
+    @property
     def flavour(self) -> Literal["mariadb", "mysql"]:
         """Which of the two families the server is of, by its own word."""
         return "mariadb" if "mariadb" in self.server_version.lower() else "mysql"

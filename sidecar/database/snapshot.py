@@ -2,6 +2,7 @@
 
 import logging
 import queue
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,6 +14,11 @@ from sidecar.errors import KimaiBackupError
 log = logging.getLogger(__name__)
 
 Connect = Callable[[], Session]
+
+_LOCK_WAIT = 1205
+_ATTEMPTS = 10
+_PAUSE = 0.05
+"""Seconds between attempts to lock all tables at once."""
 
 
 class Snapshot:
@@ -109,10 +115,10 @@ def _share(connect: Connect, sessions: list[Session]) -> bool:
             return False
         tables = locker.texts(
             "SELECT TABLE_NAME FROM information_schema.TABLES "
-            "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED')"
+            "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY TABLE_NAME"
         )
         if tables:
-            locker.query("LOCK TABLES " + ", ".join(f"{quote_name(name or '')} READ" for (name,) in tables))
+            _lock(locker, "LOCK TABLES " + ", ".join(f"{quote_name(name or '')} READ" for (name,) in tables))
         for session in sessions:
             begin(session)
     except QueryFailed as error:
@@ -122,3 +128,19 @@ def _share(connect: Connect, sessions: list[Session]) -> bool:
         return True
     finally:
         locker.close()
+
+
+def _lock(locker: Session, statement: str) -> None:
+    """Lock all tables. While the server waits for one, it already holds others back, and may fail a writer that holds
+    the one and wants another (a deadlock): so first ask for moments when there is nothing to wait for.
+    """
+    for _ in range(_ATTEMPTS if locker.flavour == "mariadb" else 0):
+        try:
+            locker.query(f"{statement} NOWAIT")
+        except QueryFailed as error:
+            if error.code != _LOCK_WAIT:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            return
+    locker.query(statement)

@@ -22,7 +22,7 @@ def prepare(connection: Any, tls: Tls, ca_file: str | None) -> None:
 
 
 @lru_cache(maxsize=4)
-def _context(verified: bool, ca_file: str | None) -> ssl.SSLContext:  # noqa: FBT001 - the cache's key
+def _context(verified: bool, ca_file: str | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = verified
     context.verify_mode = ssl.CERT_REQUIRED if verified else ssl.CERT_NONE

@@ -1,0 +1,178 @@
+"""What is set is checked before anything is done, all at once; the doctor finds the rest before the night it is needed."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import Site, make_site, without_rights
+from tests.support.servers import Server
+
+COMMANDS = ("backup", "list", "show", "verify", "restore", "prune", "doctor", "config")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(bare: Site, command: str) -> None:
+    for flag in ("--help", "-h"):
+        ran = bare.run(command, flag)
+        assert ran.code == 0
+        assert ran.out.startswith(f"Usage: kimai-backup {command} ")
+        assert ran.err == ""
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Site:
+    """Folders alone, for what needs no database."""
+    site = Site(tmp_path, Server("127.0.0.1", 1), "kimai", "kimai", "s3cr:t/p@ss %word")
+    site.backups.mkdir()
+    return site
+
+
+def test_help_names_every_command_and_a_wrong_one_is_wrong_usage(bare: Site) -> None:
+    ran = bare.run("--help")
+    assert ran.code == 0
+    assert all(command in ran.out for command in COMMANDS)
+    for wrong in (["bakcup"], ["backup", "--fast"], ["restore"], ["restore", "latest", "--only", "plugins"]):
+        ran = bare.run(*wrong)
+        assert ran.code == 2, ran.said
+        assert "Error: " in ran.err
+    ran = bare.run()
+    assert "Usage: " in ran.said
+    assert bare.run("--version").out.startswith("kimai-backup 0.")
+
+
+def test_all_configuration_errors_at_once(bare: Site) -> None:
+    ran = bare.run(
+        "list",
+        RETENTION_DAYS="soon",
+        DATABASE_CONNECTIONS="0",
+        TZ="Mars/Olympus",
+        LOG_LEVEL="loud",
+        DATABASE_URL="sqlite:///%kernel.project_dir%/var/data/kimai.sqlite",
+        S3_PREFIX="x",
+    )
+    assert ran.code == 4
+    for name in ("RETENTION_DAYS", "DATABASE_CONNECTIONS", "TZ", "LOG_LEVEL", "DATABASE_URL", "S3_BUCKET"):
+        assert sum(line.startswith(f"kimai-backup: {name}") for line in ran.errors) == 1, ran.err
+    assert "sqlite" in ran.err.lower()
+
+
+def test_a_secret_file_that_can_not_be_read_is_an_error(bare: Site) -> None:
+    ran = bare.run("config", DATABASE_URL_FILE=str(bare.folder / "no-such-file"))
+    assert ran.code == 4
+    assert "DATABASE_URL_FILE" in ran.errors[0]
+
+
+def test_config_hides_secrets_and_says_where_each_setting_comes_from(bare: Site) -> None:
+    secret = bare.folder / "url"
+    secret.write_text(f"{bare.url}\n")
+    ran = bare.run(
+        "config", "--json", DATABASE_URL_FILE=str(secret), NOTIFY_URLS="mailto://me:s3cr%3At%2Fp%40ss@example.com"
+    )
+    assert ran.code == 0, ran.said
+    found = {each["name"]: each for each in ran.json()}
+    assert found["DATABASE_URL"]["source"] == "file"
+    assert found["BACKUP_DIR"] == {"name": "BACKUP_DIR", "value": str(bare.backups), "source": "environment"}
+    assert found["RETENTION_DAYS"] == {"name": "RETENTION_DAYS", "value": "60", "source": "default"}
+    assert "s3cr" not in ran.said
+    ran = bare.run("config", RETENTION_DAY="3")
+    assert "did you mean RETENTION_DAYS" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("S3_BUCKET", "backups"), ("KIMAI_CONTAINER", "kimai-1"), ("KIMAI_SERVICE", "kimai")],
+)
+def test_a_setting_whose_part_is_not_there_yet_is_not_passed_over(bare: Site, name: str, value: str) -> None:
+    for command in (("backup",), ("restore", "latest")):
+        ran = bare.run(*command, **{name: value})
+        assert ran.code == 4, ran.said
+        assert name in ran.errors[0]
+        assert "does not have yet" in ran.errors[0]
+
+
+def test_encryption_that_is_not_there_yet_never_leaves_a_plain_backup(bare: Site) -> None:
+    recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+    ran = bare.run("backup", BACKUP_ENCRYPT_TO=recipient)
+    assert ran.code == 4, ran.said
+    assert "BACKUP_ENCRYPT_TO (encryption)" in ran.errors[0]
+    assert bare.shelf() == []
+
+
+def test_sqlite_and_nonsense_in_kimais_own_env(bare: Site) -> None:
+    bare.root.mkdir()
+    for url, reason in (("sqlite:///var/data/kimai.sqlite", "sqlite"), ("postgres://a:hunter22@db/kimai", "postgres")):
+        bare.point_env_at(url)
+        ran = bare.run("backup")
+        assert ran.code == 4, ran.said
+        assert reason in ran.errors[0].lower()
+        assert "hunter22" not in ran.said
+
+
+# ── The doctor ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_healthy_site(site: Site) -> None:
+    ran = site.run("doctor", "--json")
+    assert ran.code == 0, ran.said
+    found = {each["what"]: each for each in ran.json()}
+    assert all(each["good"] for each in found.values())
+    assert {"Kimai", "app secret", "database", "snapshot", "target local", "room", "clock"} <= set(found)
+    assert "2 connections share one" in found["snapshot"]["seen"]
+    assert "FAIL" not in site.run("doctor").out
+    assert site.shelf() == []
+
+
+def test_it_finds_all_that_is_wrong_at_once_and_exits_by_the_first(site: Site) -> None:
+    site.backups.rmdir()
+    (site.root / "bin/console").unlink()
+    ran = site.run("doctor", "--json", DATABASE_URL=site.url.replace("%20%25word", ""))
+    assert ran.code == 4
+    failed = {each["what"]: each["exit_code"] for each in ran.json() if not each["good"]}
+    assert failed["Kimai"] == 4
+    assert failed["database"] == 5
+    assert 6 in failed.values()
+    assert all(each["mend"] for each in ran.json() if not each["good"]), ran.out
+
+
+def test_lacking_rights_come_with_their_grant(tmp_path: Path, server: Server) -> None:
+    site = make_site(tmp_path, server, rights="SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, REFERENCES, DROP")
+    ran = site.run("doctor")
+    assert ran.code == 0, ran.said
+    grant = f"GRANT LOCK TABLES, SHOW VIEW, TRIGGER, EVENT ON `{site.database}`.* TO '{site.user}'@'%';"
+    assert grant in ran.out
+    assert "one connection only" in ran.out
+    made = site.backup()
+    warnings = site.run("show", made, "--json").json()["warnings"]
+    assert any("can't be seen by the database user" in each for each in warnings)
+    server.run(grant)
+    assert grant not in site.run("doctor").out
+    # A restore asks before it begins.
+    server.run(f"REVOKE CREATE, INDEX ON `{site.database}`.* FROM '{site.user}'@'%'")
+    site.lose_database()
+    ran = site.run("restore", "latest")
+    assert ran.code == 8, ran.said
+    assert f"GRANT CREATE, INDEX ON `{site.database}`.* TO '{site.user}'@'%';" in ran.errors[0]
+    site.end()
+
+
+def test_a_table_that_no_snapshot_covers_is_named_with_its_mend(site: Site) -> None:
+    site.sql("CREATE TABLE plugin_notes (id INT PRIMARY KEY) ENGINE=MyISAM")
+    ran = site.run("doctor")
+    assert ran.code == 0
+    assert "MyISAM" in ran.out
+    assert "ALTER TABLE `plugin_notes` ENGINE=InnoDB;" in ran.out
+
+
+def test_folders_that_can_not_be_used(site: Site) -> None:
+    site.state.mkdir(mode=0o500)
+    (site.root / "var/data/.appsecret").chmod(0)
+    ran = site.run("doctor", "--json", prefix=without_rights())
+    failed = {each["what"]: each for each in ran.json() if not each["good"]}
+    assert "state folder" in failed, ran.out
+    assert failed["state folder"]["exit_code"] in (4, 6)
+    assert "var/data/.appsecret" in failed["files"]["seen"]
+    site.state.chmod(0o700)
+    shutil.rmtree(site.root / "bin")
+    ran = site.run("doctor")
+    assert ran.code == 4
