@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_INTERRUPTING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""What ends a run in order; SIGHUP comes where the line to the admin's terminal breaks."""
+
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, and nothing else there.")
 dry_run = click.option("--dry-run", is_flag=True, help="Say what would happen; change nothing.")
 instance = click.option("--instance", metavar="NAME", help="Another instance's backups than BACKUP_INSTANCE's.")
@@ -189,8 +192,10 @@ def config(as_json: bool) -> None:
 
 def main() -> NoReturn:
     """Run one command and exit with its documented code; an error is one line, a traceback only at debug."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
+    for number in _INTERRUPTING:
+        # One that is ignored stays so: nohup, and jobs in the background.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     try:
         # Without its own exits, click gives back the code that `_exit` raised.
         sys.exit(cli(prog_name="kimai-backup", standalone_mode=False) or Exit.DONE)
@@ -211,8 +216,8 @@ def main() -> NoReturn:
 
 def _interrupt(number: int, _: "FrameType | None") -> None:
     # A second signal would cut short the tidying up that the first one began.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for each in _INTERRUPTING:
+        signal.signal(each, signal.SIG_IGN)
     raise Interrupted(f"interrupted by {signal.Signals(number).name}; nothing was published or left in part")
 
 

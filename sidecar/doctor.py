@@ -14,7 +14,7 @@ from sidecar.database import rights
 from sidecar.database.definitions import read_tables
 from sidecar.database.server import Session
 from sidecar.database.snapshot import Connect, take, why_alone
-from sidecar.errors import Exit, KimaiBackupError
+from sidecar.errors import ConfigurationError, Exit, KimaiBackupError
 from sidecar.kimai.instance import Instance
 from sidecar.storage.base import Storage
 
@@ -92,15 +92,19 @@ def _kimai(job: Job) -> Iterator[Finding]:
 
 def _files(job: Job) -> Iterator[Finding]:
     survey = job.instance.survey([])
+    files = [entry for entry in survey.entries if entry.kind == "file"]
+    for entry in files:
+        # Root without its usual capabilities finds out by opening alone.
+        if (reading := survey.open(entry)) is not None:
+            reading.close()
     lacking = [*survey.unreadable, *survey.missing]
-    count = sum(entry.kind == "file" for entry in survey.entries)
     if lacking:
         names = ", ".join(lacking[:5])
         yield Finding(
             "files", f"can't be read: {names}", "Run as root, or let this user read them.", Exit.CONFIGURATION
         )
     else:
-        yield Finding("files", f"{count} files, {survey.size} bytes, all readable by name")
+        yield Finding("files", f"{len(files)} files, {survey.size} bytes, all can be opened")
     writable = os.access(job.root, os.W_OK | os.X_OK)
     seen = f"{job.root} {'can' if writable else 'can not'} be written to"
     yield Finding("files for a restore", seen, "" if writable else "A restore needs root, or Kimai's own user.")
@@ -159,8 +163,14 @@ def _snapshot(job: Job) -> Iterator[Finding]:
 
 def _state(job: Job) -> Iterator[Finding]:
     folder = job.state_folder()
-    with tempfile.TemporaryFile(dir=folder) as probe:
-        probe.write(b"probe")
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"probe")
+    except OSError as error:
+        raise ConfigurationError(
+            f"BACKUP_STATE_DIR {folder} can't be written to: {error.strerror}",
+            mend="Let this user write there, or set BACKUP_STATE_DIR to a folder of its own.",
+        ) from error
     yield Finding("state folder", f"{folder} can be written to")
 
 

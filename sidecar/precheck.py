@@ -1,7 +1,7 @@
 """Everything that must be right before a restore touches anything: version, database, rights, room."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -15,9 +15,9 @@ from sidecar.database.url import parse
 from sidecar.errors import Refused, Unreachable
 from sidecar.kimai import console as asked
 from sidecar.kimai.console import Console
-from sidecar.kimai.places import room
+from sidecar.kimai.places import Places, room
 from sidecar.kimai.userdata import user_data
-from sidecar.manifest import Database
+from sidecar.manifest import Database, File
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _SHOWN = 3
@@ -156,8 +156,10 @@ def _check_server(session: Session, backup: Database, checked: Checked) -> None:
 
 
 def _check_folders(target: Target, source: Source) -> None:
+    paths = user_data(target.root).paths
     try:
-        rooms = room(target.root, source.files, user_data(target.root).paths)
+        rooms = room(target.root, source.files, paths)
+        folders = [each.folder for each in rooms] + _exchanged_in(target.root, source.files, paths)
     except OSError as error:
         raise Refused(f"KIMAI_DIR {target.root} can't be looked into: {error}") from error
     for each in rooms:
@@ -166,8 +168,16 @@ def _check_folders(target: Target, source: Source) -> None:
                 f"{each.folder} has {each.free} bytes free, the files need {each.needed} beside what is there",
                 mend="Make room there.",
             )
-        folder = each.folder
+    for folder in folders:
         while not folder.exists():
             folder = folder.parent
         if not os.access(folder, os.W_OK | os.X_OK):
             raise Refused(f"{folder} can't be written to", mend="Run the restore as root, or as Kimai's own user.")
+
+
+def _exchanged_in(root: Path, files: Iterable[File], paths: Iterable[str]) -> list[Path]:
+    """The folders in which a restore renames: the one above each path of user data, a mount itself."""
+    mounts = {os.fsdecode(mount) for mount in Places(root, paths).mounts}
+    names = [file.path for file in files]
+    restored = [path for path in paths if any(name == path or name.startswith(f"{path}/") for name in names)]
+    return sorted({root / path if path in mounts else (root / path).parent for path in restored})

@@ -98,18 +98,19 @@ def read_schema(session: Session) -> Schema:
     )
     tables = read_tables(session)
     reader = _Reader(session)
+    triggers, routines, events = reader.triggers(), reader.routines(), reader.events()
     return Schema(
         charset=charset[0] or "",
         collation=charset[1] or "",
         tables=tables,
         sequences=reader.each("sequence", [n or "" for n, kind in kinds if kind == "SEQUENCE"], reader.sequence),
         views=reader.each("view", [n or "" for n, kind in kinds if kind == "VIEW"], reader.view),
-        triggers=reader.triggers(),
-        routines=reader.routines(),
-        events=reader.events(),
+        triggers=triggers,
+        routines=routines,
+        events=events,
         unreadable=tuple(reader.unreadable + [f"{kind} {n}" for n, kind in kinds if kind not in _KNOWN_TYPES]),
         unseen=_unseen(session),
-        notes=tuple(_notes(tables)),
+        notes=(*_notes(tables), *_strange_modes((*triggers, *routines, *events))),
     )
 
 
@@ -120,6 +121,8 @@ def create_table(session: Session, table: Table) -> bytes:
     return created.replace(f"nextval({quote_name(session.database)}.".encode(), b"nextval(")
 
 
+_STRANGE_MODES = ("ANSI_QUOTES", "NO_BACKSLASH_ESCAPES")
+"""Under these, SQL text reads differently: a restore refuses it rather than guess."""
 _KNOWN_TYPES = {"BASE TABLE", "SYSTEM VERSIONED", "VIEW", "SEQUENCE"}
 _TABLE = [
     "TABLE_NAME",
@@ -276,6 +279,14 @@ def _notes(tables: Iterable[Table]) -> Iterable[str]:
             yield f"table {table.name} is {table.engine}, not InnoDB: rows written during the dump may be in it"
         if any(c.data_type == "json" and c.charset is None for c in table.columns):
             yield f"table {table.name} has JSON: a value typed as DECIMAL or by a cast comes back as plain JSON"
+
+
+def _strange_modes(group: Iterable[Created]) -> Iterable[str]:
+    for created in group:
+        mode = next((m for m in _STRANGE_MODES if m in created.settings.get("sql_mode", "").split(",")), None)
+        if mode is not None:
+            described = f"{created.described.kind} {created.described.name}"
+            yield f"{described} was made under the sql_mode {mode}: only a native client loads a dump that holds it"
 
 
 class _Reader:

@@ -50,9 +50,10 @@ class Pages:
         self._ended = False
         self._end: int | None = None
         self._dense = False
-        self._rows = _FIRST_ROWS
-        if table.average_row:
-            self._rows = max(1, min(_FIRST_ROWS, _AIM // (2 * table.average_row)))
+        # By the server's own estimate, which may be stale: the packets that come correct it.
+        average = table.average_row or 1
+        self._rows = max(1, min(_FIRST_ROWS, _AIM // (2 * average)))
+        self._most_rows = max(1, min(_MOST_ROWS, 8 * _AIM // average))
 
     def next(self, session: Session) -> tuple[int, _Range] | None:
         """The next page and its number; None where the table has ended."""
@@ -78,19 +79,20 @@ class Pages:
         last = (self._after or 0) + self._rows
         return _Range(self._after, None if self._end is None or last >= self._end else last, None)
 
-    def halve(self, session: Session, page: _Range) -> list[_Range]:
-        """The page as two; none where it has one row and can't be cut."""
-        rows = page.rows
-        if rows is None:
-            condition = page.condition(self.key)
-            rows = int(session.value(f"SELECT COUNT(*) FROM {self.source} WHERE {condition}") or 0)  # noqa: S608
+    def part(self, session: Session, page: _Range, after: int | None, rows: int) -> _Range:
+        """The page's next rows behind a key: as many as asked for, or those that are left."""
+        last = self._key_at(session, after, page.last, rows)
+        return _Range(after, page.last, None) if last is None else _Range(after, last, rows)
+
+    @property
+    def rows(self) -> int:
+        """How many rows a page had better have, by what has been seen."""
+        return self._rows
+
+    def shrink(self, rows: int, size: int) -> None:
+        """Take in a packet that was cut off behind so many whole rows and bytes."""
         with self._lock:
-            self._rows = max(1, min(self._rows, rows // 2))
-        if rows < 2:
-            return []
-        half = rows // 2
-        middle = self._key_at(session, page.after, page.last, half)
-        return [_Range(page.after, middle, half), _Range(middle, page.last, rows - half)]
+            self._rows = max(1, min(self._rows // 2, _AIM * rows // size if rows else self._rows))
 
     def learn(self, page: _Range, rows: int, size: int) -> None:
         """Take a packet in: the pages to come aim at statements just under their limit, and heed gaps."""
@@ -98,7 +100,7 @@ class Pages:
             if page.last is not None and page.after is not None and page.last - page.after > 2 * rows:
                 self._dense = False
             if rows:
-                self._rows = max(1, min(_MOST_ROWS, self._rows * 4, _AIM * rows // size))
+                self._rows = max(1, min(self._most_rows, self._rows * 4, _AIM * rows // size))
 
     def _key_at(self, session: Session, after: int | None, last: int | None, rows: int) -> int | None:
         condition = _Range(after, last, None).condition(self.key)
@@ -163,10 +165,10 @@ def _whole(session: Session, pages: Pages, keys: _Range) -> list[Packet] | None:
     if rows == 0:
         pages.learn(keys, 0, 0)
         return []
-    if session.warning_count or data is None or not data.endswith(END_OF_ROW):
-        return None
-    sql = data.replace(b"\0", b"")
-    if len(data) - len(sql) != rows:  # each row ends in one NUL, and holds no other
+    sql = (data or b"").replace(b"\0", b"")
+    whole = len(data or b"") - len(sql)  # each row ends in one NUL, and holds no other
+    if session.warning_count or data is None or not data.endswith(END_OF_ROW) or whole != rows:
+        pages.shrink(whole, len(sql))
         return None
     pages.learn(keys, rows, len(sql))
     if len(sql) < STATEMENT_LIMIT or rows == 1:
@@ -175,15 +177,19 @@ def _whole(session: Session, pages: Pages, keys: _Range) -> list[Packet] | None:
 
 
 def _divided(snapshot: Snapshot, pages: Pages, page: _Range) -> Iterator[Packet]:
-    """A page that didn't come whole, in halves, down to single rows fetched value by value; one at a time in memory."""
+    """A page that didn't come whole, in smaller parts, down to single rows fetched value by value; one at a time."""
     with snapshot.borrow() as session:
-        todo = [page]
-        while todo:
-            part = todo.pop()
-            packets = None if part is page else _whole(session, pages, part)
-            if packets is not None:
-                yield from packets
-            elif halves := pages.halve(session, part):
-                todo += reversed(halves)
-            else:
+        after, rows = page.after, pages.rows
+        ended = False
+        while not ended:
+            part = pages.part(session, page, after, rows)
+            packets = _whole(session, pages, part)
+            if packets is None and rows > 1:
+                rows = max(1, min(rows // 2, pages.rows))
+                continue
+            if packets is None:
                 yield from read_raw(session, pages.table, f"{pages.source} WHERE {part.condition(pages.key)}")
+            else:
+                yield from packets
+            after, rows = part.last, pages.rows
+            ended = part.rows is None or after == page.last

@@ -1,5 +1,7 @@
 """How the server writes each column's values as SQL: lossless by type and charset, so that a digest may trust it."""
 
+from binascii import hexlify
+
 from sidecar.database.definitions import INTEGERS, Column, Table
 from sidecar.database.server import quote_name
 from sidecar.errors import KimaiBackupError
@@ -73,7 +75,7 @@ def quote_value(column: Column, value: bytes | None) -> bytes:
     if value is None:
         return b"NULL"
     if is_bytes(column):
-        return b"%sX'%s'" % (_prefix(column).encode(), value.hex().upper().encode())
+        return b"%sX'%s'" % (_prefix(column).encode(), hexlify(value).upper())
     return b"'%s'" % escape(value)
 
 

@@ -237,6 +237,7 @@ def connect(url: DatabaseUrl, tls: Tls = "preferred", ca_file: str | None = None
     session = Session(connection, url)
     try:
         _keep_alive(connection._sock)
+        session.query(f"SET SESSION sql_select_limit={SETTINGS['sql_select_limit']}")  # it cuts SHOW short as well
         session.variables = {name or "": value or "" for name, value in session.texts("SHOW VARIABLES")}
         _check_encrypted(session, tls, url)
         _settle(session)
@@ -298,7 +299,7 @@ def _settle(session: Session) -> None:
     wanted = dict(SETTINGS) | (MARIADB_SETTINGS if session.flavour == "mariadb" else MYSQL_SETTINGS)
     wanted = {name: value for name, value in wanted.items() if name in session.variables}
     wanted["group_concat_max_len"] = min(PACKET_LIMIT, session.packet_limit)
-    assignments = [f"{name}={_literal(value)}" for name, value in wanted.items()]
+    assignments = [f"{name}={_literal(name, value)}" for name, value in wanted.items()]
     session.query("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE")
     session.query("SET SESSION " + ", SESSION ".join(assignments))
     session.query("SET SESSION optimizer_switch='mrr=off'")  # rows of a packet arrive in the key's order
@@ -320,7 +321,7 @@ def _same(found: str | None, expected: str | int) -> bool:
     return found is not None and Decimal(found) == expected  # MariaDB gives some of its numbers decimals
 
 
-def _literal(value: str | int) -> str:
-    if isinstance(value, int):
+def _literal(name: str, value: str | int) -> str:
+    if isinstance(value, int) or name == "system_versioning_asof":  # a time, or this word
         return str(value)
-    return value if value == "DEFAULT" else quote_text(value)
+    return quote_text(value)

@@ -51,14 +51,16 @@ def parse(url: str) -> DatabaseUrl:
     `dbname` in the query win over those before it. Other parameters in the query are ignored.
     """
     url = url.strip()
+    match = _URL.fullmatch(url)
+    if match is not None:
+        # First, as Kimai's own default for SQLite holds a placeholder as well.
+        _check_scheme(match["scheme"])
     if _PLACEHOLDER.search(url):
         _refuse("holds a placeholder (%env(…)% or %kernel.…%), which only Symfony can fill in", "Write the value.")
     if url[:1] in {"'", '"'}:
         _refuse("begins with a quotation mark", "Remove the quotation marks around it.")
-    match = _URL.fullmatch(url)
     if match is None:
         _refuse("is not a URL", f"Write it as {_FORM}.")
-    _check_scheme(match["scheme"])
     # A raw / in the password ends the host early: its rest would pass for a database's name, and be shown.
     if "@" in (match["path"] or ""):
         _refuse(

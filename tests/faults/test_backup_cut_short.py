@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import Site, make_site, poll, without_rights
+from tests.support.proxy import Proxy
 from tests.support.servers import Server, running, wait_for
-from tests.support.stalling import Proxy
 
 MIDDLE = 400_000
 """Bytes from the server after which a dump of 5000 timesheets is well under way, and not yet done."""
@@ -23,17 +23,17 @@ MIDDLE = 400_000
 def line(tmp_path: Path, mariadb_server: Server) -> Iterator[tuple[Site, Proxy]]:
     """A site whose server is behind a line that tests can hold and cut."""
     site = make_site(tmp_path, mariadb_server, timesheets=5000)
-    with Proxy(mariadb_server.port) as proxy:
+    with Proxy(mariadb_server.host, mariadb_server.port) as proxy:
         site.port = proxy.port
         site.point_env_at(site.url)
         yield site, proxy
     site.end()
 
 
-def stall_in_the_dump(site: Site, proxy: Proxy) -> "subprocess.Popen[bytes]":
-    proxy.stall_after(MIDDLE, upward=False)
+def hold_in_the_dump(site: Site, proxy: Proxy) -> "subprocess.Popen[bytes]":
+    proxy.hold_after(MIDDLE, from_server=True)
     process = site.start("backup")
-    assert proxy.stalled.wait(30)
+    assert proxy.held.wait(30)
     return process
 
 
@@ -41,22 +41,22 @@ def stall_in_the_dump(site: Site, proxy: Proxy) -> "subprocess.Popen[bytes]":
 def test_a_signal_ends_it_though_the_server_is_silent(line: tuple[Site, Proxy], connections: str) -> None:
     site, proxy = line
     site.extra["DATABASE_CONNECTIONS"] = connections
-    process = stall_in_the_dump(site, proxy)
+    process = hold_in_the_dump(site, proxy)
     assert [name for name in site.shelf() if name.endswith(".part")]
     process.send_signal(signal.SIGTERM)
     ran = site.ended(process, 10)
     assert ran.code == 130
     assert site.shelf() == []
-    proxy.resume()
+    proxy.release()
     site.backup()
 
 
 def test_the_backup_after_a_kill_removes_the_temporary_file_and_says_so(line: tuple[Site, Proxy]) -> None:
     site, proxy = line
-    process = stall_in_the_dump(site, proxy)
+    process = hold_in_the_dump(site, proxy)
     process.kill()
     process.communicate(timeout=10)
-    proxy.resume()
+    proxy.release()
     (left,) = site.shelf()
     assert left.endswith(".part")
     ran = site.run("backup")
@@ -68,9 +68,9 @@ def test_the_backup_after_a_kill_removes_the_temporary_file_and_says_so(line: tu
 
 def test_a_line_that_is_cut_in_the_dump(line: tuple[Site, Proxy]) -> None:
     site, proxy = line
-    process = stall_in_the_dump(site, proxy)
-    proxy.reset()
-    proxy.resume()
+    process = hold_in_the_dump(site, proxy)
+    proxy.cut()
+    proxy.release()
     ran = site.ended(process, 60)
     assert ran.code == 5
     assert "Check that the server runs" in ran.errors[0]
@@ -80,7 +80,7 @@ def test_a_line_that_is_cut_in_the_dump(line: tuple[Site, Proxy]) -> None:
 
 def test_a_second_run_is_told_who_holds_the_lock(line: tuple[Site, Proxy]) -> None:
     site, proxy = line
-    process = stall_in_the_dump(site, proxy)
+    process = hold_in_the_dump(site, proxy)
     before = site.shelf()
     for command in (("backup",), ("restore", "latest"), ("prune",)):
         ran = site.run(*command)
@@ -90,15 +90,15 @@ def test_a_second_run_is_told_who_holds_the_lock(line: tuple[Site, Proxy]) -> No
     assert site.run("prune", BACKUP_INSTANCE="other").code == 0
     assert site.run("list").code == 0
     assert site.shelf() == before
-    proxy.resume()
+    proxy.release()
     assert site.ended(process).code == 0
 
 
 def test_a_migration_while_the_dump_runs(line: tuple[Site, Proxy]) -> None:
     site, proxy = line
-    process = stall_in_the_dump(site, proxy)
+    process = hold_in_the_dump(site, proxy)
     site.sql("INSERT INTO migration_versions (version) VALUES ('DoctrineMigrations\\\\Version20991231000000')")
-    proxy.resume()
+    proxy.release()
     ran = site.ended(process)
     assert ran.code == 8, ran.said
     assert "the database was migrated during the backup" in ran.errors[0]
@@ -110,12 +110,12 @@ def test_a_server_killed_in_the_dump(tmp_path: Path) -> None:
         site = make_site(tmp_path, server, timesheets=5000)
         first = site.backup()
         before = site.shelf()
-        with Proxy(server.port) as proxy:
+        with Proxy(server.host, server.port) as proxy:
             site.port = proxy.port
             site.point_env_at(site.url)
-            process = stall_in_the_dump(site, proxy)
+            process = hold_in_the_dump(site, proxy)
             server.kill()
-            proxy.resume()
+            proxy.release()
             ran = site.ended(process, 60)
             assert ran.code == 5, ran.said
             assert site.shelf() == before
@@ -225,10 +225,10 @@ def test_a_file_that_is_gone_since_the_last_backup_keeps_the_old_ones(site: Site
 def test_files_that_change_or_vanish_while_they_are_read_are_named(line: tuple[Site, Proxy]) -> None:
     site, proxy = line
     (site.root / "var/data/grows.bin").write_bytes(os.urandom(20 << 20))
-    process = stall_in_the_dump(site, proxy)
+    process = hold_in_the_dump(site, proxy)
     # Surveyed by now, and read only once the dump is done.
     (site.root / "var/data/invoices/2026-1.pdf").unlink()
-    proxy.resume()
+    proxy.release()
     with (site.root / "var/data/grows.bin").open("ab", buffering=0) as file:
         while process.poll() is None:
             file.write(b"more")
@@ -242,9 +242,9 @@ def test_files_that_change_or_vanish_while_they_are_read_are_named(line: tuple[S
 
 def test_a_table_altered_under_the_snapshot_begins_the_dump_again(line: tuple[Site, Proxy]) -> None:
     site, proxy = line
-    process = stall_in_the_dump(site, proxy)
+    process = hold_in_the_dump(site, proxy)
     site.sql("TRUNCATE kimai2_timesheet_tags", "CREATE TABLE zzz (id INT PRIMARY KEY)")
-    proxy.resume()
+    proxy.release()
     ran = site.ended(process)
     assert ran.code == 0, ran.said
     assert "the dump begins again" in ran.err

@@ -10,8 +10,8 @@ import pytest
 
 from tests.standin.install import set_fault
 from tests.support.cli import Site, make_site, poll
+from tests.support.proxy import Proxy
 from tests.support.servers import Server
-from tests.support.stalling import Proxy
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def hang_in_the_console(site: Site, command: str) -> "subprocess.Popen[bytes]":
     return process
 
 
-@pytest.mark.parametrize(("command", "number"), [("kimai:reload", signal.SIGTERM), ("kimai:user:list", signal.SIGINT)])
+@pytest.mark.parametrize(("command", "number"), [("kimai:reload", signal.SIGTERM), ("kimai:user:list", signal.SIGHUP)])
 def test_a_signal_while_kimai_comes_up_puts_all_back(lost: Site, command: str, number: int) -> None:
     before = lost.files()
     process = hang_in_the_console(lost, command)
@@ -91,7 +91,7 @@ def test_the_restore_after_a_kill_takes_back_what_was_made_and_says_so(lost: Sit
 def line(tmp_path: Path, mariadb_server: Server) -> Iterator[tuple[Site, Proxy]]:
     """A lost site like the others, its server behind a line that tests can cut."""
     site = make_site(tmp_path, mariadb_server, timesheets=5000)
-    with Proxy(mariadb_server.port) as proxy:
+    with Proxy(mariadb_server.host, mariadb_server.port) as proxy:
         site.port = proxy.port
         site.point_env_at(site.url)
         site.backup()
@@ -101,10 +101,10 @@ def line(tmp_path: Path, mariadb_server: Server) -> Iterator[tuple[Site, Proxy]]
     site.end()
 
 
-def stall_in_the_load(site: Site, proxy: Proxy) -> "subprocess.Popen[bytes]":
-    proxy.stall_after(300_000, upward=True)
+def hold_in_the_load(site: Site, proxy: Proxy) -> "subprocess.Popen[bytes]":
+    proxy.hold_after(300_000, from_server=False)
     process = site.start("restore", "latest")
-    assert proxy.stalled.wait(30)
+    assert proxy.held.wait(30)
     assert site.objects()
     return process
 
@@ -112,9 +112,9 @@ def stall_in_the_load(site: Site, proxy: Proxy) -> "subprocess.Popen[bytes]":
 def test_a_signal_while_rows_are_loaded_empties_the_database(line: tuple[Site, Proxy]) -> None:
     site, proxy = line
     before = site.files()
-    process = stall_in_the_load(site, proxy)
+    process = hold_in_the_load(site, proxy)
     process.send_signal(signal.SIGTERM)
-    proxy.resume()
+    proxy.release()
     ran = site.ended(process, 10)
     assert ran.code == 130
     assert site.objects() == []
@@ -125,10 +125,10 @@ def test_a_signal_while_rows_are_loaded_empties_the_database(line: tuple[Site, P
 def test_a_kill_while_rows_are_loaded_is_mended_by_the_next_restore(line: tuple[Site, Proxy]) -> None:
     site, proxy = line
     before = site.files()
-    process = stall_in_the_load(site, proxy)
+    process = hold_in_the_load(site, proxy)
     process.kill()
     process.communicate(timeout=10)
-    proxy.resume()
+    proxy.release()
     assert site.files() == before
     assert site.objects()
     ran = site.run("restore", "latest")
@@ -140,8 +140,9 @@ def test_a_kill_while_rows_are_loaded_is_mended_by_the_next_restore(line: tuple[
 def test_a_server_that_is_lost_for_good_in_a_load_is_told_and_mended_later(line: tuple[Site, Proxy]) -> None:
     site, proxy = line
     before = site.files()
-    process = stall_in_the_load(site, proxy)
-    proxy.shut()
+    process = hold_in_the_load(site, proxy)
+    proxy.reset()
+    proxy.release()
     ran = site.ended(process, 60)
     assert ran.code == 5, ran.said
     assert site.files() == before
@@ -156,9 +157,9 @@ def test_a_server_that_is_lost_for_good_in_a_load_is_told_and_mended_later(line:
 def test_a_line_cut_in_a_load_empties_the_database_again(line: tuple[Site, Proxy]) -> None:
     site, proxy = line
     before = site.files()
-    process = stall_in_the_load(site, proxy)
-    proxy.reset()
-    proxy.resume()
+    process = hold_in_the_load(site, proxy)
+    proxy.cut()
+    proxy.release()
     ran = site.ended(process, 60)
     assert ran.code == 5, ran.said
     assert "Check that the server runs" in ran.errors[0]

@@ -33,7 +33,7 @@ def moving(server: Server, database: str, threads: int = 2) -> Iterator[list[int
     moves = [0] * threads
 
     def write(number: int) -> None:
-        chance = random.Random(number)  # noqa: S311
+        chance = random.Random(number)
         with server.admin(database) as connection, connection.cursor() as cursor:
             while not stop.is_set():
                 amount = chance.randint(1, 50)

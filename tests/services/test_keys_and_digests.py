@@ -5,7 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from sidecar.database import pages, server as engine_server, snapshot
+from sidecar.database import pages, snapshot
+from sidecar.database import server as engine_server
+from sidecar.database.definitions import read_tables
+from sidecar.database.rows import read_rows
 from sidecar.manifest import Database
 from tests.support.engine import checksums, differences, dump_database, fill, load_database, session
 from tests.support.servers import Server
@@ -152,7 +155,8 @@ def test_a_key_that_another_index_would_serve_better_is_still_read_in_order(
     monkeypatch.setattr(pages, "_FIRST_ROWS", 70)
     source = new_database()
     rows = ",".join(f"({n},{(n * 7919) % 1000})" for n in range(1000))
-    fill(server, source, ["CREATE TABLE t (id INT PRIMARY KEY, v INT, KEY cover (v, id))", f"INSERT INTO t VALUES {rows}"])
+    table = "CREATE TABLE t (id INT PRIMARY KEY, v INT, KEY cover (v, id))"
+    fill(server, source, [table, f"INSERT INTO t VALUES {rows}"])
     sql, _ = dump_database(server.url(source), 2)
     keys = [int(line[1 : line.index(b",")]) for line in sql.split(b"\n") if line.startswith(b"(")]
     assert keys == list(range(1000))
@@ -189,9 +193,6 @@ def test_a_server_that_counts_otherwise_than_it_delivers_is_not_believed(
             return [(rows[0][0], rows[0][1].replace(b",\n(2)\0", b""))] if "GROUP_CONCAT" in sql else rows
 
         monkeypatch.setattr(only, "query", cut)
-        from sidecar.database.definitions import read_tables
-        from sidecar.database.rows import read_rows
-
         found = b"".join(packet.sql for packet in read_rows(taken, read_tables(only)[0]))
-    # Seen as cut, and so read again value by value: nothing is lost.
-    assert found == b"1)2)3)"
+    # Seen as cut, and so asked for in smaller parts: nothing is lost.
+    assert found.replace(b",\n(", b"") == b"1)2)3)"

@@ -1,6 +1,7 @@
 """Random values of every column type come back the same, by CHECKSUM TABLE."""
 
 import datetime
+import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,6 @@ from tests.support.engine import checksums, differences, dump_database, load_dat
 from tests.support.servers import Server
 
 Literal = str
-_SINGLE = "utf8mb4"
 
 
 def _quoted(value: str) -> Literal:
@@ -36,7 +36,8 @@ def _integers(bits: int, signed: bool = True) -> st.SearchStrategy[Literal]:
 def _floats(width: int, smallest: float) -> st.SearchStrategy[Literal]:
     # Denormal numbers are flushed or refused by some servers: no database holds them.
     numbers = st.floats(allow_nan=False, allow_infinity=False, width=width, allow_subnormal=False)  # type: ignore[arg-type]
-    return numbers.filter(lambda x: x == 0 or abs(x) >= smallest).map(lambda x: repr(x) + ("e0" if "e" not in repr(x) else ""))
+    normal = numbers.filter(lambda number: number == 0 or abs(number) >= smallest)
+    return normal.map(lambda number: repr(number) + ("" if "e" in repr(number) else "e0"))
 
 
 def _time(value: datetime.timedelta) -> Literal:
@@ -50,11 +51,13 @@ _WIDEST_TIME = datetime.timedelta(hours=838, minutes=59, seconds=59)
 _MOMENTS = st.datetimes(datetime.datetime(1000, 1, 1), datetime.datetime(9999, 12, 31))  # noqa: DTZ001
 _STAMPS = st.datetimes(datetime.datetime(1970, 1, 2), datetime.datetime(2038, 1, 18))  # noqa: DTZ001
 _TEXT = st.text(max_size=60)
-_NASTY = st.lists(st.sampled_from(list("'\"\\`\0\n\r\x1a;,()%_-#/*äß😀 \t") + ["),\n(", "\\'", ");\n", "NULL"]), max_size=30)
+_NASTY = st.lists(st.sampled_from([*"'\"\\`\0\n\r\x1a;,()%_-#/*äß😀 \t", "),\n(", "\\'", ");\n", "NULL"]), max_size=30)
 _STRINGS = st.one_of(_TEXT, _NASTY.map("".join)).filter(lambda text: not any(0xD800 <= ord(c) < 0xE000 for c in text))
 _JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(-(2**53), 2**53), _STRINGS.filter(str.isprintable)),
-    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text("abcäß'\"", max_size=6), inner, max_size=3)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.text("abcäß'\"", max_size=6), inner, max_size=3)
+    ),
     max_leaves=6,
 )  # fmt: skip
 COLUMNS: dict[str, st.SearchStrategy[Literal]] = {
@@ -84,10 +87,14 @@ COLUMNS: dict[str, st.SearchStrategy[Literal]] = {
     "DATE": _MOMENTS.map(lambda moment: f"'{moment:%Y-%m-%d}'"),
     "TIME(6)": st.timedeltas(-_WIDEST_TIME, _WIDEST_TIME).map(_time),
     "DATETIME(6)": _MOMENTS.map(lambda moment: f"'{moment:%Y-%m-%d %H:%M:%S.%f}'"),
-    "TIMESTAMP(3) NULL DEFAULT NULL": _STAMPS.map(lambda moment: f"'{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03}'"),
+    "TIMESTAMP(3) NULL DEFAULT NULL": _STAMPS.map(
+        lambda moment: f"'{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03}'"
+    ),
     "YEAR": st.integers(1901, 2155).map(str),
-    "JSON": _JSON.map(lambda value: _quoted(__import__("json").dumps(value, ensure_ascii=False))),
-    "POINT": st.tuples(st.floats(-1e9, 1e9), st.floats(-1e9, 1e9)).map(lambda p: f"ST_GeomFromText('POINT({p[0]:f} {p[1]:f})')"),
+    "JSON": _JSON.map(lambda value: _quoted(json.dumps(value, ensure_ascii=False))),
+    "POINT": st.tuples(st.floats(-1e9, 1e9), st.floats(-1e9, 1e9)).map(
+        lambda point: f"ST_GeomFromText('POINT({point[0]:f} {point[1]:f})')"
+    ),
 }  # fmt: skip
 _ROW = st.tuples(*[_nullable(strategy) for strategy in COLUMNS.values()])
 

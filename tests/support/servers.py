@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 import pymysql
 
 START_DEADLINE = 60
+INSTALL_DEADLINE = 120
 
 
 @dataclass
@@ -101,14 +102,10 @@ def mariadb(*options: str) -> Server:
     """Start a MariaDB server of Debian's, without passwords, on a free port of loopback."""
     folder = Path(tempfile.mkdtemp(prefix="kimai-backup-mariadb-"))
     account = ["--user=root"] if os.geteuid() == 0 else []
-    subprocess.run(
-        ["mariadb-install-db", "--no-defaults", *account, f"--datadir={folder / 'data'}",
-         "--auth-root-authentication-method=normal", "--skip-test-db"],
-        check=True, capture_output=True, timeout=120,
-    )  # fmt: skip
-    port = free_port()
-    # A server that starts removes other servers' temporary tables from a folder that they share.
+    # A server that starts, also to install, removes other servers' temporary tables from a folder that they share.
     (folder / "tmp").mkdir(mode=0o777)
+    _install(folder, account)
+    port = free_port()
     settings = [
         f"--tmpdir={folder / 'tmp'}",
         f"--datadir={folder / 'data'}", f"--socket={folder / 'socket'}", f"--pid-file={folder / 'pid'}",
@@ -120,9 +117,36 @@ def mariadb(*options: str) -> Server:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
     server = Server("127.0.0.1", port, process=process, folder=folder, options=list(options))
-    wait_for(server, folder / "log")
-    server.run("DELETE FROM mysql.global_priv WHERE User = ''", "FLUSH PRIVILEGES")
+    try:
+        wait_for(server, folder / "log")
+        server.run("DELETE FROM mysql.global_priv WHERE User = ''", "FLUSH PRIVILEGES")
+    except BaseException:
+        server.stop()
+        raise
     return server
+
+
+def _install(folder: Path, account: list[str]) -> None:
+    """Make the data folder; interrupted, nothing of what makes it goes on writing."""
+    command = [
+        "mariadb-install-db", "--no-defaults", *account, f"--datadir={folder / 'data'}",
+        "--auth-root-authentication-method=normal", "--skip-test-db",
+    ]  # fmt: skip
+    environment = {**os.environ, "TMPDIR": str(folder / "tmp")}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, env=environment
+    ) as process:
+        try:
+            said, _ = process.communicate(timeout=INSTALL_DEADLINE)
+        except BaseException:
+            # A shell script: what does the work is its child.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+    if process.returncode != 0:
+        raise RuntimeError(f"mariadb-install-db failed:\n{said.decode(errors='replace')[-2000:]}")
 
 
 def mysql_from(url: str) -> Server:

@@ -124,7 +124,7 @@ def test_a_url_is_taken_with_the_newline_of_its_file() -> None:
         ("mysql://u:sesame@db/%00", "NUL in its database name"),
         ("mysql://u:%env(sesame)%@db/kimai", "placeholder"),
         ("%env(DATABASE_URL)%", "placeholder"),
-        ("sqlite:///%kernel.project_dir%/var/data.db", "placeholder"),
+        ("sqlite:///%kernel.project_dir%/var/data.db", "is a sqlite:// URL"),
     ],
 )
 def test_nonsense_is_refused_with_its_reason_and_without_the_password(url: str, reason: str) -> None:

@@ -1,0 +1,139 @@
+"""The zips that people already have: the documented script's and EasyBackup's, restored or refused."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import Site
+
+FILES = ("var/data", "var/plugins", "var/invoices", "var/export")
+
+
+def files_of(site: Site) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(site.root)): path.read_bytes()
+        for top in FILES
+        for path in sorted((site.root / top).rglob("*"))
+        if path.is_file() and not path.is_symlink()
+    }
+
+
+def pack(site: Site, name: str, dump_name: str, dump: bytes, note: dict[str, str] | None = None) -> Path:
+    """A zip as `zip -r` and PHP's ZipArchive write it: relative names, no owners."""
+    folder = site.folder / "old backups"
+    folder.mkdir(exist_ok=True)
+    with zipfile.ZipFile(folder / name, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(dump_name, dump)
+        if note is not None:
+            archive.writestr("manifest.json", json.dumps(note))
+        archive.write(site.root / ".env", ".env")
+        for path in files_of(site):
+            archive.write(site.root / path, path)
+    return folder / name
+
+
+def script_zip(site: Site, dump: bytes | None = None) -> Path:
+    dump = site.server.native_dump(site.database) if dump is None else dump
+    return pack(site, "2026-11-20_02-00.zip", "kimai2-2026-11-20_02-00.sql", dump)
+
+
+def test_the_scripts_zip_is_restored_once_the_version_is_vouched_for(site: Site) -> None:
+    rows, files = site.rows(), files_of(site)
+    path = script_zip(site)
+    site.lose_all()
+    before = site.files()
+    ran = site.run("restore", str(path))
+    assert ran.code == 8, ran.said
+    assert "doesn't say which version of Kimai it is of; Kimai 2.66.0 is installed" in ran.errors[0]
+    assert "--accept-unknown-version" in ran.errors[0]
+    assert (site.objects(), site.files()) == ([], before)
+    dry = site.run("restore", str(path), "--accept-unknown-version", "--dry-run")
+    assert dry.code == 0, dry.said
+    assert "kimai2-2026-11-20_02-00.sql" in dry.out
+    assert site.objects() == []
+    ran = site.run("restore", str(path), "--accept-unknown-version")
+    assert ran.code == 0, ran.said
+    assert site.rows() == rows
+    assert files_of(site) == files
+    assert "can't be compared" in ran.out
+    assert site.traces() == []
+
+
+@pytest.mark.parametrize(("noted", "code"), [("2.66.0", 0), ("2.30.0", 8), (None, 8)])
+def test_easybackups_zip_and_the_version_it_notes(site: Site, noted: str | None, code: int) -> None:
+    rows, files = site.rows(), files_of(site)
+    note = {"git": "not available", "software": "Kimai"} | ({"version": noted} if noted else {})
+    path = pack(site, "2024-05-06_070809.zip", "database_dump.sql", site.server.native_dump(site.database), note)
+    site.lose_all()
+    before = site.files()
+    ran = site.run("restore", str(path))
+    assert ran.code == code, ran.said
+    if code:
+        assert "2.66.0 is installed" in ran.errors[0]
+        assert (site.objects(), site.files(), site.traces()) == ([], before, [])
+    else:
+        assert site.rows() == rows
+        assert files_of(site) == files
+        assert "EasyBackup dumps with --force" in ran.out
+
+
+def test_a_cut_dump_is_told(site: Site) -> None:
+    dump = site.server.native_dump(site.database)
+    path = script_zip(site, dump[: dump.rindex(b"-- Dump completed")])
+    site.lose_all()
+    ran = site.run("restore", str(path), "--accept-unknown-version")
+    assert ran.code == 0, ran.said
+    assert "lacks the last line of a whole dump" in ran.out
+
+
+HOSTILE = (
+    b"GRANT ALL PRIVILEGES ON *.* TO 'evil'@'%' IDENTIFIED BY '';",
+    b"USE mysql;",
+    b"SELECT * FROM kimai2_users INTO OUTFILE 'kimai-stolen';",
+    b"LOAD DATA INFILE '/etc/passwd' INTO TABLE kimai2_tags;",
+    b"INSERT INTO mysql.global_priv VALUES ('%', 'evil', '{}');",
+    b"CREATE TABLE `test`.`evil` (id int);",
+    b"DROP DATABASE mysql;",
+    b"SET GLOBAL general_log = 1;",
+    b"/*!50000 CREATE USER 'evil'@'%' */;",
+    b"nonsense that is no statement;",
+)
+
+
+def test_a_hostile_dump_is_refused_and_taken_back(site: Site) -> None:
+    """Even by an account that may do all of it."""
+    dump = site.server.native_dump(site.database)
+    almighty = site.server.url(site.database)
+    site.lose_all()
+    before = site.files()
+    for statement in HOSTILE:
+        path = script_zip(site, dump.replace(b"-- Dump completed", statement + b"\n-- Dump completed"))
+        ran = site.run("restore", str(path), "--accept-unknown-version", DATABASE_URL=almighty)
+        assert ran.code == 8, (statement, ran.said)
+        assert (site.objects(), site.files(), site.traces()) == ([], before, []), statement
+    assert not site.server.run("SELECT User FROM mysql.user WHERE User = 'evil'")
+    assert site.server.run("SELECT @@GLOBAL.general_log") == [(0,)]
+
+
+@pytest.mark.parametrize("spoil", [lambda data: data[:-40], lambda data: data[:5000], lambda data: b"PK no zip"])
+def test_a_damaged_zip_of_others(site: Site, spoil: Callable[[bytes], bytes]) -> None:
+    path = script_zip(site)
+    path.write_bytes(spoil(path.read_bytes()))
+    site.lose_all()
+    before = site.files()
+    ran = site.run("restore", str(path), "--accept-unknown-version")
+    assert ran.code == 7, ran.said
+    assert (site.objects(), site.files(), site.traces()) == ([], before, [])
+
+
+def test_a_zip_that_is_no_backup(site: Site) -> None:
+    path = site.folder / "holiday.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("beach.jpg", b"sand")
+    site.lose_all()
+    ran = site.run("restore", str(path))
+    assert ran.code == 7
+    assert "holiday.zip is no backup of Kimai" in ran.errors[0]

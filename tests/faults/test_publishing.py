@@ -1,0 +1,202 @@
+"""Targets that fail, lie or fill up, and a Kimai that is updated meanwhile: what is published, and what is not."""
+
+import dataclasses
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from sidecar import backup as use_case
+from sidecar import restore
+from sidecar.app import App
+from sidecar.database.dump import Dump
+from sidecar.database.server import DefinitionChanged
+from sidecar.errors import Exit, Refused, StorageFailed, Unreachable
+from sidecar.kimai.local import LocalConsole
+from sidecar.manifest import BackupId, Kimai
+from sidecar.report.progress import progress
+from sidecar.storage.base import ObjectInfo, Source
+from tests.standin.install import set_fault
+from tests.support.cli import Site
+from tests.support.memory_storage import MemoryStorage
+from tests.support.shelf import backup_id, shelve
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+class Recording(MemoryStorage):
+    """A target that tells in which order it was asked, and fails or lies where it is told to."""
+
+    def __init__(self, name: str, *, fails_at: str = "", keeps_less: bool = False) -> None:
+        super().__init__(name)
+        self.asked: list[str] = []
+        self._fails_at = fails_at
+        self._keeps_less = keeps_less
+
+    def put(self, key: str, source: Source) -> None:
+        self.asked.append(f"put {key.partition('Z')[2]}")
+        if self._fails_at and key.endswith(self._fails_at):
+            raise StorageFailed(f"{self.name} is full", mend="Make room.")
+        super().put(key, source)
+
+    def stat(self, key: str) -> ObjectInfo:
+        self.asked.append(f"stat {key.partition('Z')[2]}")
+        found = super().stat(key)
+        return found._replace(size=found.size - 1) if self._keeps_less else found
+
+    def names(self) -> list[str]:
+        return [each.key for each in self.list()]
+
+
+@pytest.fixture
+def job(site: Site) -> Iterator[use_case.Job]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    with progress(quiet=True) as quiet:
+        yield App.load(site.environment | {"RETENTION_DAYS": "1", "RETENTION_MIN_KEEP": "1"}).backup_job(quiet)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.getLogger("sidecar").setLevel(logging.NOTSET)
+
+
+def on(job: use_case.Job, *storages: Any) -> use_case.Job:
+    return dataclasses.replace(job, storages=storages)
+
+
+def an_old_backup(storage: Recording) -> BackupId:
+    return shelve(storage, backup_id("20200101", instance="kimai"))
+
+
+def test_the_zip_is_whole_on_the_target_before_its_manifest_comes(job: use_case.Job, site: Site) -> None:
+    target = Recording("one")
+    outcome = use_case.backup(on(job, target))
+    assert outcome.exit_code is Exit.DONE
+    assert target.asked == ["put .zip", "stat .zip", "put .json"]
+    assert site.shelf() == []
+
+
+@pytest.mark.parametrize("fault", [{"fails_at": ".zip"}, {"fails_at": ".json"}, {"keeps_less": True}])
+def test_a_target_that_fails_keeps_no_other_from_its_backup_and_nothing_is_pruned(
+    job: use_case.Job, site: Site, fault: dict[str, Any]
+) -> None:
+    good, bad = Recording("good"), Recording("bad", **fault)
+    old = str(an_old_backup(good))
+    outcome = use_case.backup(on(job, bad, good))
+    assert outcome.exit_code is Exit.PARTIAL
+    assert outcome.targets == ["good"]
+    assert [error.exit_code for error in outcome.failed] == [Exit.STORAGE]
+    assert outcome.not_pruned == "a target failed"
+    assert f"{old}.zip" in good.names()
+    assert len(good.names()) == 4
+    assert not [key for key in bad.names() if key.endswith(".json")]
+    assert site.shelf() == []
+
+
+def test_no_target_at_all_is_a_failure(job: use_case.Job, site: Site) -> None:
+    bad, worse = Recording("bad", keeps_less=True), Recording("worse", fails_at=".zip")
+    old = an_old_backup(bad)
+    with pytest.raises(StorageFailed, match="target bad keeps"):
+        use_case.backup(on(job, bad, worse))
+    assert [name for name in bad.names() if name.endswith(".json")] == [f"{old}.json"]
+    assert worse.names() == []
+    assert site.shelf() == []
+
+
+def test_old_backups_go_once_all_went_well(job: use_case.Job) -> None:
+    target = Recording("one")
+    old = an_old_backup(target)
+    outcome = use_case.backup(on(job, target))
+    # What shelve makes holds no table and no file, so that nothing lacks.
+    assert outcome.not_pruned is None
+    assert [pruned.deleted for pruned in outcome.pruned] == [(old,)]
+    assert len(target.names()) == 2
+
+
+def test_a_table_that_never_holds_still(
+    job: use_case.Job, site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun = []
+
+    def chunks(dump: Dump) -> Iterator[bytes]:
+        begun.append(dump)
+        yield b"-- the beginning\n"
+        raise DefinitionChanged("table kimai2_tags was altered", code=1412)
+
+    monkeypatch.setattr(Dump, "chunks", chunks)
+    target = Recording("one")
+    with pytest.raises(DefinitionChanged, match="kimai2_tags was altered"):
+        use_case.backup(on(job, target))
+    assert len(begun) == use_case.ATTEMPTS
+    assert target.names() == []
+    assert site.shelf() == []
+
+
+def test_two_backups_within_one_second_have_ids_of_their_own(
+    job: use_case.Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Still(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return NOW
+
+    monkeypatch.setattr(use_case, "datetime", Still)
+    target = Recording("one")
+    made = [use_case.backup(on(job, target), with_prune=False).manifest.id for _ in range(3)]
+    wanted = [BackupId("kimai", "2.66.0", NOW + timedelta(seconds=seconds)) for seconds in range(3)]
+    assert made == [str(each) for each in wanted]
+    assert len(target.names()) == 6
+
+
+class Updated:
+    """A Kimai that is another version once its dump is done; all else is the real one's."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+        self._versions = iter(("2.66.0", "2.67.0"))
+
+    def identify(self) -> Kimai:
+        return Kimai(version=next(self._versions), version_source="console")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+def test_an_update_of_kimai_meanwhile(job: use_case.Job, site: Site) -> None:
+    target = Recording("one")
+    with pytest.raises(Refused, match=r"updated during the backup, from 2\.66\.0 to 2\.67\.0"):
+        use_case.backup(dataclasses.replace(on(job, target), instance=Updated(job.instance)))
+    assert target.names() == []
+    assert site.shelf() == []
+
+
+# ── A console that hangs: the deadlines are minutes, so the clock is wound forward ───────────────────────────
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    patient = LocalConsole.run
+    monkeypatch.setattr(
+        LocalConsole, "run", lambda self, *words, deadline: patient(self, *words, deadline=min(deadline, 2.0))
+    )
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_console_that_hangs_has_a_deadline(job: use_case.Job, site: Site) -> None:
+    set_fault(site.root, "hang")
+    target = Recording("one")
+    with pytest.raises(Unreachable, match=r"kimai:version.* did not end within 2 seconds"):
+        use_case.backup(on(job, target))
+    assert target.names() == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_console_that_hangs_after_a_restore_puts_all_back(job: use_case.Job, site: Site) -> None:
+    site.backup()
+    site.lose_all()
+    before = site.files()
+    set_fault(site.root, "hang kimai:reload")
+    with pytest.raises(Unreachable, match="kimai:reload did not end within 2 seconds"):
+        restore.restore(App.load(site.environment).restore_job(job.progress), "latest")
+    assert (site.objects(), site.files(), site.traces()) == ([], before, [])
