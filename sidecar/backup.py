@@ -167,13 +167,21 @@ def _pack(job: Job, backup_id: BackupId, kimai: Kimai, survey: Survey, spooled: 
                 dump = Dump(snapshot, tool_version=__version__, advance=job.progress.advance)
                 pack = _Pack(job, backup_id, kimai, survey, dump)
                 archive = write_archive(pack.entries(), file)
-                os.fsync(file.fileno())
+                _sync(file.fileno(), spooled)
                 return msgspec.structs.replace(pack.manifest, archive=archive)
         except DefinitionChanged as error:
             if attempt == ATTEMPTS:
                 raise
             log.warning("the dump begins again: %s", error)
     raise AssertionError  # the last attempt returns or raises
+
+
+def _sync(descriptor: int, path: Path) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Where a file system finds room only now, and doesn't.
+        raise StorageFailed(f"{path} can't be written: {error.strerror}", mend="Make room there.") from error
 
 
 class _Pack:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from sidecar.errors import ConfigurationError, Locked
+from sidecar.errors import ConfigurationError, Locked, StorageFailed
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +67,7 @@ class State:
             except BlockingIOError as error:
                 holder = os.pread(descriptor, 400, 0).decode(errors="replace").strip() or "another run"
                 raise Locked(f"{holder} holds the lock {path}", mend="Wait until it has ended.") from error
-            started = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{doing} (process {os.getpid()}, since {started})".encode(), 0)
+            _label(descriptor, doing)
             yield
             os.ftruncate(descriptor, 0)
         finally:
@@ -92,17 +90,13 @@ class State:
     def write_restore_note(self, note: RestoreNote) -> None:
         """Put the note down so that it outlives a power cut, before what it tells of is done."""
         path = self._note_path()
-        temporary = path.with_suffix(".part")
-        with temporary.open("wb") as file:
-            file.write(msgspec.json.encode(note))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            _write_whole(path, msgspec.json.encode(note))
+        except OSError as error:
+            raise StorageFailed(
+                f"{path}, the journal of the restore, can't be written: {error.strerror}",
+                mend="Make room in BACKUP_STATE_DIR, and let this user write there.",
+            ) from error
 
     def clear_restore_note(self) -> None:
         """The restore has ended, one way or the other."""
@@ -110,3 +104,28 @@ class State:
 
     def _note_path(self) -> Path:
         return self.folder / f"{self._instance}.restore.json"
+
+
+def _label(descriptor: int, doing: str) -> None:
+    started = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{doing} (process {os.getpid()}, since {started})".encode(), 0)
+    except OSError as error:
+        # A full disk: the lock holds all the same.
+        log.warning("the lock can't be labelled with its holder: %s", error.strerror)
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file that is there whole or not at all, even after a power cut. Raises `OSError`."""
+    temporary = path.with_suffix(".part")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -220,7 +220,8 @@ def _table(session: Session, row: dict[str, str | None], columns: Any, details: 
     types = {column["COLUMN_NAME"]: column["DATA_TYPE"] for column in columns}
     integer_key = len(primary) == 1 and types.get(primary[0]) in INTEGERS
     # Only there do rows come in the key's order without being sorted: not from partitions, not from a MyISAM file.
-    in_order = row["ENGINE"] == "InnoDB" and not details["partitions"][name]
+    ascending = all(i["COLLATION"] == "A" for i in details["indexes"][name] if i["INDEX_NAME"] == "PRIMARY")
+    in_order = row["ENGINE"] == "InnoDB" and not details["partitions"][name] and ascending
     # Aria spells this default of its own out once it has been spelt out.
     row["CREATE_OPTIONS"] = (row["CREATE_OPTIONS"] or "").replace("page_checksum=1", "").strip()
     definition = {

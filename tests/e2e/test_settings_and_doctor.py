@@ -1,6 +1,8 @@
 """Settings are checked before anything is done, all at once; the doctor finds the rest before it is needed."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,14 @@ def test_help_names_every_command_and_a_wrong_one_is_wrong_usage(bare: Site) -> 
     ran = bare.run()
     assert "Usage: " in ran.said
     assert bare.run("--version").out.startswith("kimai-backup 0.")
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """So that it answers at once: drivers and compressors are loaded where they are first used."""
+    heavy = {"pymysql", "isal", "stream_zip", "rich", "zipfile", "cronsim", "typer", "pydantic", "ssl"}
+    program = f"import sys, sidecar.cli; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_all_configuration_errors_at_once(bare: Site) -> None:

@@ -200,6 +200,28 @@ def test_a_folder_that_may_not_be_written(site: Site) -> None:
     assert site.files() == before
 
 
+def test_a_journal_that_can_not_be_written(site: Site) -> None:
+    """Without it a kill could not be mended, so nothing is begun."""
+    site.backup()
+    site.lose_all()
+    (site.state / "kimai.restore.part").mkdir()
+    before = site.files()
+    ran = site.run("restore", "latest")
+    assert ran.code == 6, ran.said
+    assert "Make room in BACKUP_STATE_DIR" in ran.errors[0]
+    assert (site.objects(), site.files()) == ([], before)
+
+
+def test_a_journal_that_can_not_be_read(site: Site) -> None:
+    site.backup()
+    site.lose_all()
+    (site.state / "kimai.restore.json").write_bytes(b'{"backup": ')
+    ran = site.run("restore", "latest")
+    assert ran.code == 4, ran.said
+    assert "Look at the database and Kimai's folder yourself, then remove that file" in ran.errors[0]
+    assert site.objects() == []
+
+
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[Site]:
     with running("--max-allowed-packet=64M") as server:

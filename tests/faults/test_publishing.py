@@ -1,7 +1,9 @@
 """Targets that fail, lie or fill up, and a Kimai that is updated meanwhile: what is published, and what is not."""
 
 import dataclasses
+import errno
 import logging
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -129,6 +131,20 @@ def test_a_table_that_never_holds_still(
     with pytest.raises(DefinitionChanged, match="kimai2_tags was altered"):
         use_case.backup(on(job, target))
     assert len(begun) == use_case.ATTEMPTS
+    assert target.names() == []
+    assert site.shelf() == []
+
+
+def test_a_disk_that_tells_only_at_the_end_that_it_is_full(
+    job: use_case.Job, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    target = Recording("one")
+    with pytest.raises(StorageFailed, match="No space left on device"):
+        use_case.backup(on(job, target))
     assert target.names() == []
     assert site.shelf() == []
 
