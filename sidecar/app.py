@@ -186,7 +186,7 @@ class App:
     @cached_property
     def state(self) -> State:
         """The state folder."""
-        return State(self.settings.backup_state_dir, self.instance)
+        return State(self.settings.backup_state_dir, self.instance, self.settings.kimai_dir)
 
     # ── Use cases ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -99,6 +99,7 @@ class Outcome:
 def backup(job: Job, *, with_prune: bool = True) -> Outcome:
     """Make one backup and publish it on every target. Raises `StorageFailed` where no target took it."""
     with job.state.lock("backup"):
+        job.state.refuse_while_restoring()
         job.spool.sweep(datetime.now(UTC))
         before = _previous(job)
         kimai = job.instance.identify()

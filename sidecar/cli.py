@@ -114,12 +114,14 @@ def verify(reference: str | None, as_json: bool, instance: str | None) -> None:
 @click.option(
     "--accept-unknown-version", is_flag=True, help="Restore a zip that doesn't say which version of Kimai it is of."
 )
+@click.option("--discard-killed", is_flag=True, help="Drop what a killed restore made, though written to since.")
 @dry_run
 @instance
 def restore(
     reference: str,
     only: Literal["database", "files"] | None,
     accept_unknown_version: bool,
+    discard_killed: bool,
     dry_run: bool,
     instance: str | None,
 ) -> None:
@@ -133,6 +135,7 @@ def restore(
             reference,
             only=only,
             accept_unknown_version=accept_unknown_version,
+            discard_killed=discard_killed,
             dry_run=dry_run,
         )
     _print(tables.report(report))

@@ -21,7 +21,7 @@ _ID = re.compile(
 
 
 class BackupId(NamedTuple):
-    """`kimai_<instance>_<kimai version>_<YYYYMMDDTHHMMSSZ>`, read from the right; a safety backup's has `_safety` after."""
+    """`kimai_<instance>_<version>_<YYYYMMDDTHHMMSSZ>`, read from the right; `_safety` ends a safety backup's. UTC."""
 
     instance: str
     kimai_version: str

@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -13,14 +14,15 @@ import msgspec
 from sidecar.archive.names import link_stays_inside, safe_path
 from sidecar.archive.source import Source
 from sidecar.database.compare import compare
+from sidecar.database.definitions import MARKER
 from sidecar.database.load import Load
-from sidecar.database.objects import drop
+from sidecar.database.objects import mark
 from sidecar.database.snapshot import Connect, take
-from sidecar.errors import Damaged, Refused
+from sidecar.errors import Damaged, Refused, Unreachable
+from sidecar.killed import check_ours, find_killed, take_back, take_back_database
 from sidecar.kimai import console as asked
 from sidecar.kimai.console import Console
 from sidecar.kimai.environment import plan_env
-from sidecar.kimai.recovery import leftovers, recover
 from sidecar.kimai.staging import Staging, empty_cache
 from sidecar.kimai.userdata import LOCAL_YAML, moved_data
 from sidecar.manifest import Database, File
@@ -96,68 +98,107 @@ def restore(
     *,
     only: Part | None = None,
     accept_unknown_version: bool = False,
+    discard_killed: bool = False,
     dry_run: bool = False,
 ) -> Report:
-    """Bring a backup back. Touches nothing until every check has passed; what fails after that is taken back."""
+    """Bring a backup back. Touches nothing until every check has passed; what fails after that is taken back.
+
+    `discard_killed`: drop what a killed restore made although it was written to since.
+    """
     with job.state.lock("restore"):
         report = Report(reference, dry_run=dry_run)
-        killed = _end_killed_restores(job, report)
+        killed = find_killed(job.state, job.root)
         with job.open_backup(reference) as source:
             report.backup = source.label
             job.progress.phase("check the backup", total=source.size)
             source.verify(job.progress.advance)
             report.step(f"{source.label} is whole, every byte as its manifest says")
-            planned = check(
+            check_ours(killed, job.connect, job.redacted_url, files_only=only == "files", discard=discard_killed)
+            checked = check(
                 job.target,
                 source,
                 only=only,
                 accept_unknown_version=accept_unknown_version,
-                passing_over=[(kind, name) for kind, name in killed],
+                passing_over=killed.objects,
             )
-            for line in planned.found:
+            for line in checked.found:
                 report.step(line)
-            for line in (*source.warnings, *planned.warnings):
+            for line in (*source.warnings, *checked.warnings):
                 report.note(line)
+            if killed:
+                report.note(f"{killed}: what it made is {'to be ' if dry_run else ''}taken back first")
             if dry_run:
                 report.steps += _plan(source, only)
-            else:
-                _carry_out(job, source, only, report)
+                return report
+            if killed:
+                take_back(killed, job.state, job.connect, job.root)
+            _carry_out(job, source, only, report, accept_unknown_version=accept_unknown_version)
         return report
 
 
-def _carry_out(job: Job, source: Source, only: Part | None, report: Report) -> None:
+def _carry_out(job: Job, source: Source, only: Part | None, report: Report, *, accept_unknown_version: bool) -> None:
     note = RestoreNote(
         backup=source.label, database=job.redacted_url, run_id=secrets.token_hex(8), root=str(job.root.resolve())
     )
-    note.objects = _objects(source) if only != "files" else []
     job.state.write_restore_note(note)
-    with (
-        _database(job, note, report) if only != "files" else nullcontext() as load,
-        _files(job, source, note, report) if only != "database" else nullcontext() as staging,
-    ):
-        if load is not None:
-            _load(job, source, load, report)
-        if staging is not None:
-            _stage(job, source, staging, report)
-        _bring_up(job, only, report)
-        if load is not None:
-            load.enable_events()
-        note.phase = "settled"
-        job.state.write_restore_note(note)
-        if staging is not None:
-            staging.commit()
-            for line in staging.notes:
-                report.note(line)
+    try:
+        with (
+            _database(job, source, note, report) if only != "files" else nullcontext() as load,
+            _files(job, source, note, report) if only != "database" else nullcontext() as staging,
+        ):
+            if load is not None:
+                _load(job, source, load, report)
+            if staging is not None:
+                _stage(job, source, staging, report)
+            _bring_up(job, only, report, accept_unknown_version=accept_unknown_version)
+            if load is not None:
+                load.enable_events()
+            _settle(job, note, staging)
+            if staging is not None:
+                staging.clean_up()
+                for line in staging.notes:
+                    report.note(line)
+    except BaseException:
+        # Where taking back failed as well, the note stays: the next restore tries again.
+        if note.phase == "settled" or not (note.objects or find_killed(job.state, job.root).folders):
+            job.state.clear_restore_note()
+        raise
     job.state.clear_restore_note()
     report.step(f"{source.label} is restored")
+
+
+def _settle(job: Job, note: RestoreNote, staging: Staging | None) -> None:
+    """From here on the restore counts: nothing that happens later may take it back, and no signal comes in between."""
+    with _uninterrupted():
+        note.phase = "settled"
+        try:
+            job.state.write_restore_note(note)
+            if staging is not None:
+                staging.settle()
+        except BaseException:
+            note.phase = "under way"
+            job.state.write_restore_note(note)
+            raise
+        if note.objects:
+            take_back_database(job.connect, [("table", MARKER)], ())
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    held = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 # ── The database ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @contextmanager
-def _database(job: Job, note: RestoreNote, report: Report) -> Iterator[Load]:
-    """A load into the empty database; leaving by an error takes away all that it made."""
+def _database(job: Job, source: Source, note: RestoreNote, report: Report) -> Iterator[Load]:
+    """A load into the empty database; leaving by an error before all is settled takes away what it made."""
 
     def making(kind: str, name: str) -> None:
         if [kind, name] not in note.objects:
@@ -166,12 +207,20 @@ def _database(job: Job, note: RestoreNote, report: Report) -> Iterator[Load]:
 
     load = Load(job.connect, job.connections, making=making, advance=job.progress.advance)
     try:
+        note.objects = [["table", MARKER], *_objects(source)]
+        note.expected = source.manifest.database if source.manifest else None
+        job.state.write_restore_note(note)
+        session = job.connect()
+        try:
+            mark(session, note.run_id)
+        finally:
+            session.close()
         yield load
     except BaseException:
-        load.close()
-        log.warning("taking back what was loaded into %s", job.redacted_url)
-        _drop(job.connect, note)
-        job.state.clear_restore_note()
+        if note.phase != "settled":
+            log.warning("taking back what was loaded into %s", job.redacted_url)
+            take_back_database(job.connect, [(kind, name) for kind, name in note.objects], [load.thread_id])
+            note.objects = []
         raise
     finally:
         load.close()
@@ -186,14 +235,6 @@ def _objects(source: Source) -> list[list[str]]:
     database = source.manifest.database
     found = [["table", table.name] for table in database.tables]
     return found + [[each.kind, each.name] for each in database.objects]
-
-
-def _drop(connect: Connect, note: RestoreNote) -> None:
-    session = connect()
-    try:
-        drop(session, [(kind, name) for kind, name in note.objects])
-    finally:
-        session.close()
 
 
 def _load(job: Job, source: Source, load: Load, report: Report) -> None:
@@ -224,9 +265,7 @@ def _compare(job: Job, expected: Database, report: Report) -> None:
 
 def _files(job: Job, source: Source, note: RestoreNote, report: Report) -> Staging:
     environments = {
-        file.path: _small(source, file)
-        for file in source.files
-        if file.path.startswith(".env") and file.kind == "file"
+        file.path: _small(source, file) for file in source.files if file.path.startswith(".env") and file.kind == "file"
     }
     beside = plan_env(job.root, environments, job.database_url)
     for path, name in beside.items():
@@ -270,60 +309,25 @@ def _tame(file: File) -> File:
 # ── Kimai's own word, and what a kill left ───────────────────────────────────────────────────────────────────
 
 
-def _bring_up(job: Job, only: Part | None, report: Report) -> None:
+def _bring_up(job: Job, only: Part | None, report: Report, *, accept_unknown_version: bool) -> None:
     """What Kimai's documentation asks for after a restore, and the proof that code and database fit."""
     job.progress.phase("bring Kimai up")
     empty_cache(job.root)
     asked.reload(job.console)
-    version, _ = asked.read_version(job.console, job.version_file)
+    try:
+        version, _ = asked.read_version(job.console, job.version_file)
+    except Unreachable:
+        if not accept_unknown_version:
+            raise
+        version = "of unknown version"
     report.step(f"Kimai {version} is reloaded, its cache built anew")
     if only == "files":
         return
     state = asked.migrations(job.console)
     if state != "up-to-date":
-        raise Refused(f"Kimai says that the restored database doesn't fit its code: {state}")
+        raise Refused(f"Kimai says that the restored database doesn't fit its code ({state}): all is taken back")
     asked.list_users(job.console)
     report.step("Kimai reads its users from the restored database, and its migrations are up to date")
-
-
-def _end_killed_restores(job: Job, report: Report) -> list[list[str]]:
-    """Take back what a restore that was killed had made; one that had settled is only tidied up.
-
-    A dry run only says so, and gets what of the database a true run would take back.
-    """
-    note = job.state.restore_note()
-    found = {each.run_id: each.state for each in leftovers(job.root)} if job.root.is_dir() else {}
-    if note is not None and note.root == str(job.root.resolve()):
-        settled = note.phase == "settled" and found.get(note.run_id) != "swapping"
-        if report.dry_run:
-            report.note(f"a restore of {note.backup} was killed: the next restore takes back what it made")
-            return [] if settled else note.objects
-        if not settled:
-            _check_same_database(job, note)
-            _drop(job.connect, note)
-            report.note(f"a restore of {note.backup} was killed: what it had made is taken back")
-    elif note is not None:
-        raise Refused(
-            f"a restore of {note.backup} into {note.root} was killed, this one is for {job.root}",
-            mend="Restore there first, so that it can be tidied up.",
-        )
-    for run_id, state in found.items():
-        if report.dry_run:
-            report.note(f"a restore that was killed left files ({state}): the next restore tidies them up")
-        else:
-            recover(job.root, run_id)
-            report.note(f"a restore that was killed left files ({state}): they are tidied up")
-    if not report.dry_run:
-        job.state.clear_restore_note()
-    return []
-
-
-def _check_same_database(job: Job, note: RestoreNote) -> None:
-    if note.database != job.redacted_url:
-        raise Refused(
-            f"a restore of {note.backup} into {note.database} was killed, DATABASE_URL is {job.redacted_url}",
-            mend="Set DATABASE_URL to that database once more, so that it can be tidied up.",
-        )
 
 
 def _plan(source: Source, only: Iterable[str] | None) -> list[str]:

@@ -1,17 +1,19 @@
 """The state folder: the lock that lets one run at a time, and the journal of a restore that was not ended."""
 
 import fcntl
+import hashlib
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from sidecar.errors import ConfigurationError, Locked, StorageFailed
+from sidecar.errors import ConfigurationError, Locked, Refused, StorageFailed
+from sidecar.manifest import Database
 
 log = logging.getLogger(__name__)
 
@@ -19,8 +21,8 @@ log = logging.getLogger(__name__)
 class RestoreNote(msgspec.Struct, kw_only=True):
     """What a restore under way makes: enough for the next one to take it back after a kill.
 
-    `objects` are kind and name of what is, or is about to be, made in the database. From `settled` on the
-    restore counts as done.
+    `objects` are kind and name of what is, or is about to be, made in the database; `expected` is what it shall hold,
+    where the backup says so. From `settled` on the restore counts as done.
     """
 
     backup: str
@@ -29,14 +31,17 @@ class RestoreNote(msgspec.Struct, kw_only=True):
     root: str
     phase: Literal["under way", "settled"] = "under way"
     objects: list[list[str]] = []
+    expected: Database | None = None
 
 
 class State:
     """The folder of one machine's state; made where it is missing, as it holds nothing that can't be made anew."""
 
-    def __init__(self, folder: Path, instance: str) -> None:
+    def __init__(self, folder: Path, instance: str, root: Path) -> None:
         self._folder = folder
-        self._instance = instance
+        # Two instances' names may mean one Kimai: who works on its folder must be alone as well.
+        self._target = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:12]
+        self._locks = (f"{instance}.lock", f"{self._target}.lock")
 
     @property
     def folder(self) -> Path:
@@ -52,44 +57,41 @@ class State:
 
     @contextmanager
     def lock(self, doing: str) -> Iterator[None]:
-        """Hold the instance's lock. Raises `Locked`, naming the holder, where another run holds it.
+        """Hold the locks of the instance and of its Kimai. Raises `Locked`, naming the holder, where another run does.
 
-        The kernel lets go of it when the process ends, however it ends.
+        The kernel lets go of them when the process ends, however it ends.
         """
-        path = self.folder / f"{self._instance}.lock"
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise ConfigurationError(f"BACKUP_STATE_DIR: {path} can't be written: {error.strerror}") from error
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                holder = os.pread(descriptor, 400, 0).decode(errors="replace").strip() or "another run"
-                raise Locked(f"{holder} holds the lock {path}", mend="Wait until it has ended.") from error
-            _label(descriptor, doing)
+        with ExitStack() as held:
+            for name in self._locks:
+                held.enter_context(_locked(self.folder / name, doing))
             yield
-            os.ftruncate(descriptor, 0)
-        finally:
-            os.close(descriptor)
+
+    def refuse_while_restoring(self) -> None:
+        """Raise `Refused` where a restore was killed: what is there is neither the old instance nor the new one."""
+        note = self.restore_note()
+        if note is not None and note.phase != "settled":
+            raise Refused(
+                f"a restore of {note.backup} was killed: Kimai's database and files may be half restored",
+                mend=f"Run `kimai-backup restore {note.backup}` again: it takes back what that one made.",
+            )
 
     def restore_note(self) -> RestoreNote | None:
         """What a restore that was killed had made; None where none was."""
         try:
-            content = self._note_path().read_bytes()
+            content = self.journal.read_bytes()
         except FileNotFoundError:
             return None
         try:
             return msgspec.json.decode(content, type=RestoreNote)
         except msgspec.DecodeError as error:
             raise ConfigurationError(
-                f"{self._note_path()}, the journal of a restore, can't be read: {error}",
+                f"{self.journal}, the journal of a restore, can't be read: {error}",
                 mend="Look at the database and Kimai's folder yourself, then remove that file.",
             ) from error
 
     def write_restore_note(self, note: RestoreNote) -> None:
         """Put the note down so that it outlives a power cut, before what it tells of is done."""
-        path = self._note_path()
+        path = self.journal
         try:
             _write_whole(path, msgspec.json.encode(note))
         except OSError as error:
@@ -100,10 +102,31 @@ class State:
 
     def clear_restore_note(self) -> None:
         """The restore has ended, one way or the other."""
-        self._note_path().unlink(missing_ok=True)
+        self.journal.unlink(missing_ok=True)
 
-    def _note_path(self) -> Path:
-        return self.folder / f"{self._instance}.restore.json"
+    @property
+    def journal(self) -> Path:
+        """The file that the note of a restore lies in."""
+        return self.folder / f"{self._target}.restore.json"
+
+
+@contextmanager
+def _locked(path: Path, doing: str) -> Iterator[None]:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigurationError(f"BACKUP_STATE_DIR: {path} can't be written: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(descriptor, 400, 0).decode(errors="replace").strip() or "another run"
+            raise Locked(f"{holder} holds the lock {path}", mend="Wait until it has ended.") from error
+        _label(descriptor, doing)
+        yield
+        os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
 
 
 def _label(descriptor: int, doing: str) -> None:

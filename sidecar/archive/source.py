@@ -39,7 +39,7 @@ class Source:
 
 @contextmanager
 def open_source(path: Path, manifest: Manifest | None = None) -> Iterator[Source]:
-    """Open a zip; `manifest` is the one beside it on its target, where there is one. Raises `Damaged`, `NoSuchBackup`."""
+    """Open a zip; `manifest` is the one beside it, where there is one. Raises `Damaged`, `NoSuchBackup`."""
     if not path.is_file():
         raise NoSuchBackup(f"there is no file {path}", mend="Give an ID, `latest`, or the path of a zip.")
     if manifest is not None or identify(path) == "ours":

@@ -1,5 +1,6 @@
 """What a database is made of: its tables, views, triggers, routines and events, each as normalised rows."""
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -9,7 +10,16 @@ from sidecar.database.rights import may, privileges
 from sidecar.database.server import QueryFailed, Session, quote_name, quote_text, text
 from sidecar.manifest import SchemaObject
 
+MARKER = "kimai_backup_restore"
+"""The table that marks a load under way (`objects.mark`)."""
 INTEGERS = {"tinyint", "smallint", "mediumint", "int", "bigint"}
+
+EVENT_ENABLED = re.compile(
+    rb"(?P<head>\ACREATE (?:DEFINER=(?P<definer>.+?) )?EVENT `(?:[^`]|``)+` ON SCHEDULE .+? "
+    rb"ON COMPLETION (?:NOT )?PRESERVE )ENABLE\b",
+    re.DOTALL,
+)
+"""What SHOW CREATE prints of an event that is enabled, up to that word."""
 
 Rows = dict[str, list[dict[str, str | None]]]
 
@@ -85,7 +95,7 @@ def read_tables(session: Session) -> tuple[Table, ...]:
     return tuple(
         _table(session, row, columns[row["TABLE_NAME"] or ""], details)
         for row in rows
-        if row["TABLE_TYPE"] in ("BASE TABLE", "SYSTEM VERSIONED")
+        if row["TABLE_TYPE"] in ("BASE TABLE", "SYSTEM VERSIONED") and row["TABLE_NAME"] != MARKER
     )
 
 
@@ -108,7 +118,11 @@ def read_schema(session: Session) -> Schema:
         triggers=triggers,
         routines=routines,
         events=events,
-        unreadable=tuple(reader.unreadable + [f"{kind} {n}" for n, kind in kinds if kind not in _KNOWN_TYPES]),
+        unreadable=tuple(
+            _beyond_sight(session)
+            + reader.unreadable
+            + [f"{kind} {n}" for n, kind in kinds if kind not in _KNOWN_TYPES]
+        ),
         unseen=_unseen(session),
         notes=(*_notes(tables), *_strange_modes((*triggers, *routines, *events))),
     )
@@ -272,6 +286,13 @@ def _unseen(session: Session) -> tuple[str, ...]:
     return tuple(unseen)
 
 
+def _beyond_sight(session: Session) -> list[str]:
+    """Tables that one has no right on are invisible: without one on all of them nobody knows which there are."""
+    if may(privileges(session), "SELECT"):
+        return []
+    return ["tables that the user may not see, if there are any: it has no SELECT on the whole database"]
+
+
 def _notes(tables: Iterable[Table]) -> Iterable[str]:
     for table in tables:
         if table.versioned:
@@ -287,7 +308,7 @@ def _strange_modes(group: Iterable[Created]) -> Iterable[str]:
         mode = next((m for m in _STRANGE_MODES if m in created.settings.get("sql_mode", "").split(",")), None)
         if mode is not None:
             described = f"{created.described.kind} {created.described.name}"
-            yield f"{described} was made under the sql_mode {mode}: only a native client loads a dump that holds it"
+            yield f"{described} was made under the sql_mode {mode}: a restore may refuse it, a native client loads it"
 
 
 class _Reader:
@@ -364,8 +385,14 @@ class _Reader:
     def event(self, name: str) -> Created | None:
         row = self.session.query(f"SHOW CREATE EVENT {quote_name(name)}")[0]
         created = self._created("event", name, row[3], row[1], row[4], row[5])
-        if created is not None:
-            created.settings["time_zone"] = text(row[2])
+        if created is None:
+            return None
+        created.settings["time_zone"] = text(row[2])
+        # A load is compared before it enables its events: that word is no part of what is compared.
+        enabled = EVENT_ENABLED.match(created.sql)
+        if enabled:
+            disabled = enabled["head"] + b"DISABLE" + created.sql[enabled.end() :]
+            created.described.definition["sql"] = self._comparable(disabled)
         return created
 
     def _created(
@@ -394,8 +421,6 @@ class _Reader:
 
 def without_definer(sql: bytes) -> bytes:
     """A CREATE statement without `DEFINER=user@host`, so that whoever runs it becomes the definer."""
-    import re
-
     name = rb"(?:`(?:[^`]|``)*`|'(?:[^'\\]|\\.|'')*'|[\w.%-]+)"
     definer = re.compile(rb"\ADEFINER=" + name + rb"@" + name + rb"\s?")
     head, found, rest = sql.partition(b"DEFINER=")

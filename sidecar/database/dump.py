@@ -1,11 +1,10 @@
 """A snapshot as plain SQL text that the clients of MariaDB and MySQL load, with what the manifest says of it."""
 
 import logging
-import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
-from sidecar.database.definitions import Created, Schema, Table, create_table, read_schema, read_tables
+from sidecar.database.definitions import EVENT_ENABLED, Created, Schema, Table, create_table, read_schema, read_tables
 from sidecar.database.packets import Digest, Packet
 from sidecar.database.render import insert_head
 from sidecar.database.rows import read_rows
@@ -50,11 +49,6 @@ _FOOTER = """
 -- Dump completed on {time}
 """
 _KEPT = ("character_set_client", "collation_connection", "sql_mode", "time_zone")
-_EVENT_STATUS = re.compile(
-    rb"(?P<head>\ACREATE (?:DEFINER=(?P<definer>.+?) )?EVENT `(?:[^`]|``)+` ON SCHEDULE .+? "
-    rb"ON COMPLETION (?:NOT )?PRESERVE )ENABLE\b",
-    re.DOTALL,
-)
 
 
 def newest_migration(session: Session) -> str | None:
@@ -211,7 +205,7 @@ class Dump:
         for number, event in enumerate(self.schema.events):
             if number == 0:
                 yield b"\n--\n-- Events\n--\n"
-            match = _EVENT_STATUS.match(event.sql)
+            match = EVENT_ENABLED.match(event.sql)
             if match is None:
                 yield from self._created(event, event.sql)
                 continue

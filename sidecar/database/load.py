@@ -45,7 +45,7 @@ class Loaded:
 
 
 class Load:
-    """One load of one SQL text. `run` it, compare, then `enable_events`; where anything fails, `undo`.
+    """One load of one SQL text. `run` it, compare, then `enable_events`. What was made stays, whatever fails.
 
     `making` is told kind and name of each object before it is made, so that a journal can name it after a kill.
     """
@@ -107,6 +107,11 @@ class Load:
                 )
                 owner = f"{quote_name(user)}@{quote_name(host)}"
                 self._execute(f"ALTER DEFINER={owner} EVENT {quote_name(name)} ENABLE".encode())
+
+    @property
+    def thread_id(self) -> int:
+        """The server's number for the load's own session, whose statements may outlive it."""
+        return self._main.thread_id
 
     def close(self) -> None:
         """End the load's own session."""

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import queue
+import re
 import threading
 from typing import Self
 
@@ -22,6 +23,8 @@ _WARNINGS_KEPT = 20
 _PASSING = {1205, 1213}
 """Lock waits and deadlocks between the sessions: the server has undone the whole statement."""
 _ATTEMPTS = 3
+_SETTING = re.compile(rb"\s*(?:/\*M?!\d*\s*)?SET\b", re.IGNORECASE)
+"""What MySQL says of an old sql_mode says nothing of the rows."""
 
 
 class Loaders:
@@ -126,7 +129,7 @@ class Loaders:
                 log.info("trying again after: %s", error.what)
             else:
                 break
-        if session.warning_count and len(self.warnings) < _WARNINGS_KEPT:
+        if session.warning_count and not _SETTING.match(statement) and len(self.warnings) < _WARNINGS_KEPT:
             self.warnings += session.warnings()[: _WARNINGS_KEPT - len(self.warnings)]
 
     def _kill(self, numbers: list[int]) -> None:
@@ -148,4 +151,4 @@ class Loaders:
 
 def refused(statement: bytes, error: QueryFailed) -> Damaged:
     """What to say of a statement that the server does not carry out."""
-    return Damaged(f"the server refuses a statement of the dump: {error.what}: {beginning(statement)}")
+    return Damaged(f"the server refuses a statement of the dump: {error.what}: {beginning(statement)}", mend=error.mend)

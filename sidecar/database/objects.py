@@ -4,7 +4,8 @@ import logging
 import time
 from collections.abc import Iterable
 
-from sidecar.database.server import QueryFailed, Session, quote_name
+from sidecar.database.definitions import MARKER
+from sidecar.database.server import QueryFailed, Session, quote_name, quote_text
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,19 @@ def contents(session: Session) -> list[tuple[str, str]]:
     kinds = {"VIEW": "view", "SEQUENCE": "sequence"}
     found = [(kinds.get(kind or "", "table"), name or "") for kind, name in tables]
     return found + [((kind or "").lower(), name or "") for kind, name in (*routines, *events)]
+
+
+def mark(session: Session, run_id: str) -> None:
+    """Make the table that tells a load under way, and whose it is; it is no part of any dump."""
+    session.query(f"CREATE TABLE {quote_name(MARKER)} (run_id VARCHAR(64) PRIMARY KEY) ENGINE=InnoDB")
+    session.query(f"INSERT INTO {quote_name(MARKER)} VALUES ({quote_text(run_id)})")  # noqa: S608 - quoted
+
+
+def marked(session: Session) -> str | None:
+    """Whose load is, or was, under way here; None without a mark."""
+    if not session.query(f"SHOW TABLES LIKE {quote_text(MARKER)}"):
+        return None
+    return session.value(f"SELECT MAX(run_id) FROM {quote_name(MARKER)}") or ""  # noqa: S608 - our own table
 
 
 def kill(session: Session, thread_ids: Iterable[int]) -> None:

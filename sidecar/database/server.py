@@ -51,6 +51,7 @@ _MENDS = {
     ER.BAD_DB_ERROR: "Check the database's name in DATABASE_URL.",
     1698: "Check user and password in DATABASE_URL.",
     1130: "The server refuses this host: grant the user access from it.",
+    1419: "Restore as a user with SUPER, or have log_bin_trust_function_creators=1 set at the server.",
 }
 
 _ENCODERS: Any = pymysql.converters.encoders  # no decoders: every value stays the bytes it arrived as
@@ -73,7 +74,6 @@ SETTINGS: dict[str, str | int] = {
     "autocommit": 1,
     "foreign_key_checks": 0,
     "unique_checks": 1,
-    "max_error_count": 64,
     "sql_auto_is_null": 0,
     "sql_safe_updates": 0,
 }
@@ -84,6 +84,7 @@ MARIADB_SETTINGS: dict[str, str | int] = {
     "idle_readonly_transaction_timeout": 0,
     "idle_write_transaction_timeout": 0,
     "alter_algorithm": "DEFAULT",
+    "max_error_count": 64,
     "check_constraint_checks": 0,
     "sql_if_exists": 0,
     "system_versioning_asof": "DEFAULT",
@@ -266,7 +267,7 @@ def translate(error: Exception, url: DatabaseUrl) -> KimaiBackupError:
         return Unreachable(f"{where} refuses: {said}", mend=_MENDS.get(code, "Try again later."))
     if code in _GONE or isinstance(error, OSError):
         return Unreachable(f"{where} does not answer: {said}", mend="Check that the server runs and can be reached.")
-    return QueryFailed(f"{where} answers with error {code}: {said}", code=code)
+    return QueryFailed(f"{where} answers with error {code}: {said}", code=code, mend=_MENDS.get(code, ""))
 
 
 def text(value: bytes | None) -> str:

@@ -27,14 +27,16 @@ class Snapshot:
     def __init__(self, sessions: list[Session]) -> None:
         self.sessions = sessions
         self.executor = ThreadPoolExecutor(len(sessions), thread_name_prefix="snapshot")
-        self._free: queue.SimpleQueue[Session] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[Session | None] = queue.SimpleQueue()
         for session in sessions:
             self._free.put(session)
 
     @contextmanager
     def borrow(self) -> Iterator[Session]:
-        """A session for one statement or stream. Waits for a free one; a borrower's own deadline ends that wait."""
+        """A session for one statement or stream. Waits for a free one, until the snapshot is closed."""
         session = self._free.get()
+        if session is None:
+            raise KimaiBackupError("the snapshot was closed")
         try:
             yield session
         finally:
@@ -44,6 +46,8 @@ class Snapshot:
         """End the snapshot; statements under way are cut off."""
         for session in self.sessions:
             session.close()
+        for _ in self.sessions:  # a thread that waits for a session that will not come back
+            self._free.put(None)
         self.executor.shutdown(cancel_futures=True)
 
 

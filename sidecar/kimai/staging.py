@@ -142,8 +142,17 @@ class Staging:
 
     def commit(self) -> None:
         """Keep the new files for good, and delete the old ones. Raises `StorageFailed` before that is settled."""
+        self.settle()
+        self.clean_up()
+
+    def settle(self) -> None:
+        """Keep the new files for good: one rename, after which leaving puts nothing back. Raises `StorageFailed`."""
         if self._exchange is not None:
             self._exchange.settle(COMMITTED)
+        self._settled = True
+
+    def clean_up(self) -> None:
+        """After `settle`: delete the old files. What can't be deleted is told in `notes`."""
         self._clean_up([as_state(file) for file in self._fixed.values()])
 
     def _clean_up(self, states: list[FolderState]) -> None:

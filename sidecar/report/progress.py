@@ -80,7 +80,8 @@ class _Lines:
         if self._name is None:
             return
         seconds = time.monotonic() - self._began
-        log.info("%s: %s after %.1f s, %s", self._name, how, seconds, _amount(self._done, self._unit))
+        amount = f", {_amount(self._done, self._unit)}" if self._done else ""
+        log.info("%s: %s after %.1f s%s", self._name, how, seconds, amount)
         self._name = None
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.state import State
 from tests.support import archives
 from tests.support.cli import Site, make_site, without_rights
 from tests.support.servers import running
@@ -215,7 +216,7 @@ def test_a_journal_that_can_not_be_written(site: Site) -> None:
 def test_a_journal_that_can_not_be_read(site: Site) -> None:
     site.backup()
     site.lose_all()
-    (site.state / "kimai.restore.json").write_bytes(b'{"backup": ')
+    State(site.state, "kimai", site.root).journal.write_bytes(b'{"backup": ')
     ran = site.run("restore", "latest")
     assert ran.code == 4, ran.said
     assert "Look at the database and Kimai's folder yourself, then remove that file" in ran.errors[0]

@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from sidecar import restore
+from sidecar.app import App
+from sidecar.errors import Interrupted
+from sidecar.kimai.staging import Staging
+from sidecar.report.progress import progress
 from tests.standin.install import set_fault
 from tests.support.cli import Site, make_site, poll
 from tests.support.proxy import Proxy
@@ -79,9 +84,78 @@ def test_the_restore_after_a_kill_takes_back_what_was_made_and_says_so(lost: Sit
     assert lost.objects()
     ran = lost.run("restore", "latest")
     assert ran.code == 0, ran.said
-    assert "was killed: what it had made is taken back" in ran.said
+    assert "was killed: what it made is taken back first" in ran.said
     assert "mine.pdf" not in lost.files()
     lost.assert_restored()
+
+
+def kill_in_the_console(site: Site) -> None:
+    """A restore killed with all data in place: whoever goes on with Kimai now works on it."""
+    process = hang_in_the_console(site, "kimai:reload")
+    console = console_of(site, "kimai:reload")
+    process.kill()
+    process.communicate(timeout=10)
+    assert console is not None
+    os.kill(console, signal.SIGKILL)
+    set_fault(site.root, None)
+
+
+def test_what_was_written_after_a_kill_is_not_dropped_unasked(lost: Site) -> None:
+    kill_in_the_console(lost)
+    lost.sql("INSERT INTO kimai2_tags (name) VALUES ('written since')")
+    (lost.root / "var/data/new.pdf").write_bytes(b"written since")
+    rows, files = lost.rows(), lost.files()
+    assert lost.run("restore", "no-such-id").code == 10
+    assert lost.run("restore", "latest", "--only", "files").code == 8
+    ran = lost.run("restore", "latest")
+    assert ran.code == 8
+    assert "written to since" in ran.said
+    assert "--discard-killed" in ran.said
+    assert (lost.rows(), lost.files()) == (rows, files)
+    assert lost.run("restore", "latest", "--discard-killed").code == 0
+    lost.assert_restored()
+
+
+def test_a_reference_that_is_not_there_takes_nothing_back(lost: Site) -> None:
+    kill_in_the_console(lost)
+    rows, files = lost.rows(), lost.files()
+    assert lost.run("restore", "no-such-id").code == 10
+    assert (lost.rows(), lost.files()) == (rows, files)
+
+
+def test_no_backup_is_made_of_what_a_killed_restore_left(lost: Site) -> None:
+    kill_in_the_console(lost)
+    ran = lost.run("backup")
+    assert ran.code == 8
+    assert "was killed" in ran.said
+    assert len(lost.ids()) == 1
+
+
+def test_a_signal_while_old_files_are_deleted_keeps_what_was_restored(
+    lost: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: Staging) -> None:
+        raise Interrupted("interrupted by SIGTERM")
+
+    app = App.load(lost.environment)
+    monkeypatch.setattr(Staging, "clean_up", interrupted)
+    with progress(quiet=True) as shown, pytest.raises(Interrupted):
+        restore.restore(app.restore_job(shown), "latest")
+    rows, files = lost.remembered
+    assert lost.rows() == rows
+    there = lost.files()
+    assert {name: there.get(name) for name in files if name.startswith("var/data/")} == {
+        name: values for name, values in files.items() if name.startswith("var/data/")
+    }
+    assert lost.run("backup").code == 0
+
+
+def test_a_restore_of_another_instances_name_waits_for_the_same_kimai(lost: Site) -> None:
+    process = hang_in_the_console(lost, "kimai:reload")
+    ran = lost.run("restore", "latest", "--instance", "other")
+    assert ran.code == 9
+    process.send_signal(signal.SIGTERM)
+    assert lost.ended(process, 10).code == 130
 
 
 # ── While the database is loaded ─────────────────────────────────────────────────────────────────────────────
@@ -133,7 +207,7 @@ def test_a_kill_while_rows_are_loaded_is_mended_by_the_next_restore(line: tuple[
     assert site.objects()
     ran = site.run("restore", "latest")
     assert ran.code == 0, ran.said
-    assert "was killed: what it had made is taken back" in ran.said
+    assert "was killed: what it made is taken back first" in ran.said
     site.assert_restored()
 
 

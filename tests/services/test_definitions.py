@@ -18,6 +18,12 @@ from tests.support.servers import Server
 TABLE = ["CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 10), (2, 20)"]
 
 
+def set_globally(server: Server, request: pytest.FixtureRequest, name: str, value: int) -> None:
+    before = server.run(f"SELECT @@GLOBAL.{name}")[0][0]
+    request.addfinalizer(lambda: server.run(f"SET GLOBAL {name} = {before}"))
+    server.run(f"SET GLOBAL {name} = {value}")
+
+
 def test_what_a_plain_user_cannot_see_is_said(
     server: Server, new_database: Callable[[], str], new_user: Callable[..., str]
 ) -> None:
@@ -152,7 +158,7 @@ def test_objects_keep_the_settings_they_were_made_in(server: Server, new_databas
 
 
 def test_another_definer_is_kept_where_we_may_and_said_where_not(
-    server: Server, new_database: Callable[[], str], new_user: Callable[..., str]
+    server: Server, new_database: Callable[[], str], new_user: Callable[..., str], request: pytest.FixtureRequest
 ) -> None:
     source, target, second = new_database(), new_database(), new_database()
     owner = new_user(source, "ALL").split("//")[1].split(":")[0]
@@ -171,6 +177,8 @@ def test_another_definer_is_kept_where_we_may_and_said_where_not(
         for table, kind in tables.items()
     )
     assert server.run(definers.format(target)) == [(f"{owner}@%",)] * 4
+    if server.flavour == "mysql":  # or a user without SUPER can make no trigger beside a binary log: error 1419
+        set_globally(server, request, "log_bin_trust_function_creators", 1)
     loader = new_user(second, "ALL")
     warnings = load_database(loader, sql).warnings
     assert len(warnings) == 4
@@ -309,8 +317,9 @@ def test_what_only_a_native_client_can_load_is_named(server: Server, new_databas
     assert [note for note in read_schema(reader).notes if "trigger tr was made under the sql_mode ANSI_QUOTES" in note]
     reader.close()
     sql, description = dump_database(server.url(source))
-    with pytest.raises(Refused):
-        load_database(server.url(target), sql)
+    if server.flavour == "mariadb":  # MySQL prints its head without double quotes
+        with pytest.raises(Refused):
+            load_database(server.url(target), sql)
     native = new_database()
     server.native_load(native, sql)
     assert differences(server.url(native), description) == []

@@ -114,7 +114,7 @@ SCHEMAS: dict[str, list[str]] = {
         "INSERT INTO words VALUES ('a'),('A'),('ä')",
         "CREATE TABLE none (a INT, b TEXT)",
         "INSERT INTO none VALUES (1,'dup'),(1,'dup'),(NULL,NULL),(2,'')",
-        "CREATE TABLE empty (id INT PRIMARY KEY)",
+        "CREATE TABLE `empty` (id INT PRIMARY KEY)",
         "CREATE TABLE second (a INT, id INT AUTO_INCREMENT, PRIMARY KEY (a), KEY (id)) AUTO_INCREMENT=77",
         "INSERT INTO second (a) VALUES (5),(4)",
         "CREATE TABLE unique_only (a INT NOT NULL, UNIQUE KEY u (a))",

@@ -1,5 +1,7 @@
 """Dump and load by the product's own engine, for tests that look at what came back."""
 
+import re
+
 from sidecar.database import compare, dump, load, server, snapshot
 from sidecar.database.url import parse
 from sidecar.manifest import Database
@@ -25,6 +27,11 @@ def load_database(url: str, sql: bytes, connections: int = 2, chunk: int = 1 << 
     finally:
         loading.close()
     return loading.loaded
+
+
+def told(loaded: load.Loaded) -> list[str]:
+    """The warnings of a load, without MySQL's on bytes that mean no character in their charset: they are kept."""
+    return [warning for warning in loaded.warnings if not warning.startswith("1300:")]
 
 
 def differences(url: str, expected: Database, connections: int = 2) -> list[str]:
@@ -54,16 +61,18 @@ def fill(server: Server, database: str, statements: list[str]) -> None:
 
 
 def comparable(sql: bytes, *databases: str) -> bytes:
-    """A native dump without the database's name, and without AUTO_INCREMENT counters that a load may round up."""
+    """A native dump without the database's name, and without what MySQL adds to a table by loading it again."""
     for name in databases:
         sql = sql.replace(name.encode(), b"DB")
+    if b"\n-- Server version\t" in sql and b"MariaDB" not in sql.split(b"\n-- Server version\t")[1].split(b"\n")[0]:
+        sql = re.sub(rb" CHARACTER SET \w+(?= (?:COLLATE|NOT NULL|DEFAULT|COMMENT|GENERATED)|,?\n)", b"", sql)
     return sql
 
 
 def assert_round_trip(server: Server, source: str, target: str, connections: int) -> None:
     sql, description = dump_database(server.url(source), connections)
     loaded = load_database(server.url(target), sql, connections)
-    assert loaded.warnings == []
+    assert told(loaded) == []
     assert checksums(server, target) == checksums(server, source)
     assert comparable(server.native_dump(target), target) == comparable(server.native_dump(source), source)
     assert differences(server.url(target), description) == []

@@ -1,0 +1,115 @@
+"""What a restore that was killed left: shown to be still its own, and then taken back."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sidecar.database.compare import compare
+from sidecar.database.definitions import MARKER
+from sidecar.database.objects import contents, drop, kill, marked
+from sidecar.database.snapshot import Connect, take
+from sidecar.errors import Refused
+from sidecar.kimai.recovery import Leftover, leftovers, recover
+from sidecar.state import RestoreNote, State
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Killed:
+    """A restore that did not end: its journal, if the database is concerned, and the folders of its files."""
+
+    note: RestoreNote | None
+    folders: tuple[Leftover, ...]
+    journal: Path
+
+    @property
+    def done(self) -> bool:
+        """Everything was in place and settled: only tidying up is left."""
+        swapping = any(each.state == "swapping" for each in self.folders)
+        return self.note is not None and self.note.phase == "settled" and not swapping
+
+    @property
+    def objects(self) -> list[tuple[str, str]]:
+        """Kind and name of what may stand in the database by it."""
+        if self.note is None or self.done:
+            return []
+        return [*((kind, name) for kind, name in self.note.objects), ("table", MARKER)]
+
+    def __bool__(self) -> bool:
+        return self.note is not None or bool(self.folders)
+
+    def __str__(self) -> str:
+        return f"a restore of {self.note.backup} was killed" if self.note else "a restore that was killed left files"
+
+
+def find_killed(state: State, root: Path) -> Killed:
+    """Look for what a killed restore left; nothing is touched."""
+    return Killed(state.restore_note(), tuple(leftovers(root)) if root.is_dir() else (), state.journal)
+
+
+def check_ours(killed: Killed, connect: Connect, database: str, *, files_only: bool, discard: bool) -> None:
+    """Raise `Refused` unless the database may lose what the killed restore made.
+
+    It may where the load was cut off before it had made everything, which no Kimai can have run on, and where what
+    stands there is still the backup, row for row. `discard`: the admin says that it may.
+    """
+    if not killed.objects or killed.note is None:
+        return
+    if killed.note.database != database:
+        raise Refused(
+            f"{killed} that went into {killed.note.database}, DATABASE_URL is {database}",
+            mend="Set DATABASE_URL to that database once more, so that it can be tidied up.",
+        )
+    if files_only and killed.note.objects:
+        raise Refused(
+            f"{killed}, and its database has to be taken back first", mend="Restore without --only files once."
+        )
+    if not discard and not _is_unused(killed.note, connect):
+        raise Refused(
+            f"{killed}, and the database was written to since, so it is not dropped",
+            mend="If it can go, pass --discard-killed. "
+            f"If it is in use, drop its table {MARKER} and remove {killed.journal}.",
+        )
+
+
+def take_back(killed: Killed, state: State, connect: Connect, root: Path) -> None:
+    """Drop what the killed restore made, put its old files back, delete its folders; `check_ours` comes first."""
+    if killed.note is not None:
+        objects = killed.objects or [("table", MARKER)]
+        take_back_database(connect, objects if killed.note.objects else [], ())
+    for leftover in killed.folders:
+        recover(root, leftover.run_id)
+    state.clear_restore_note()
+
+
+def take_back_database(connect: Connect, objects: Iterable[tuple[str, str]], threads: Iterable[int]) -> None:
+    """End statements that outlived their client, then drop what was made."""
+    named = list(objects)
+    if not named:
+        return
+    session = connect()
+    try:
+        kill(session, threads)
+        drop(session, named)
+    finally:
+        session.close()
+
+
+def _is_unused(note: RestoreNote, connect: Connect) -> bool:
+    session = connect()
+    try:
+        there = set(contents(session)) & {(kind, name) for kind, name in note.objects}
+        mark = marked(session)
+    finally:
+        session.close()
+    if not there:
+        return True
+    if mark != note.run_id or note.expected is None:
+        return False
+    with take(connect, 1) as snapshot:
+        differences = compare(snapshot, note.expected)
+    # Foreign keys and other objects come last: where a definition lacks something, the load had not ended.
+    unfinished = any(each.what != "rows" and each.what != "digest" for each in differences)
+    return unfinished or not differences
