@@ -23,8 +23,8 @@ _WARNINGS_KEPT = 20
 _PASSING = {1205, 1213}
 """Lock waits and deadlocks between the sessions: the server has undone the whole statement."""
 _ATTEMPTS = 3
-_SETTING = re.compile(rb"\s*(?:/\*M?!\d*\s*)?SET\b", re.IGNORECASE)
-"""What MySQL says of an old sql_mode says nothing of the rows."""
+_ROWS = re.compile(rb"\s*(?:INSERT|REPLACE)\b", re.IGNORECASE)
+"""Only there do warnings tell of values: MySQL has its say on every old sql_mode and full-text index."""
 
 
 class Loaders:
@@ -129,7 +129,7 @@ class Loaders:
                 log.info("trying again after: %s", error.what)
             else:
                 break
-        if session.warning_count and not _SETTING.match(statement) and len(self.warnings) < _WARNINGS_KEPT:
+        if session.warning_count and _ROWS.match(statement) and len(self.warnings) < _WARNINGS_KEPT:
             self.warnings += session.warnings()[: _WARNINGS_KEPT - len(self.warnings)]
 
     def _kill(self, numbers: list[int]) -> None:

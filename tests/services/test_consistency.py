@@ -68,15 +68,18 @@ def test_every_dump_under_writers_adds_up(
     fill(server, source, ACCOUNTS)
     texts = set()
     with moving(server, source) as moves:
-        for _ in range(5):
+        for _ in range(50):
             before = sum(moves)
             sql, description = dump_database(server.url(source), connections)
-            assert sum(moves) > before, "nobody wrote during the dump: it proves nothing"
+            if sum(moves) == before:
+                continue  # nobody wrote during this one: it proves nothing
             target = new_database()
             load_database(server.url(target), sql, connections)
             assert total(server, target) == TOTAL
             assert [table.rows for table in description.tables] == [ROWS] * 3
             texts.add(sql)
+            if len(texts) == 5:
+                break
     assert len(texts) == 5
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING], "not with all connections"
 
