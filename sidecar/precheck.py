@@ -68,6 +68,7 @@ def check(
         finally:
             session.close()
         checked.found.append(f"database {parse(target.database_url).redacted} is empty and can be loaded into")
+    _check_cache(target.root)
     if only != "database":
         _check_folders(target, source)
         checked.found.append(f"{target.root} can be written to, with room for all files")
@@ -173,6 +174,16 @@ def _check_folders(target: Target, source: Source) -> None:
             folder = folder.parent
         if not os.access(folder, os.W_OK | os.X_OK):
             raise Refused(f"{folder} can't be written to", mend="Run the restore as root, or as Kimai's own user.")
+
+
+def _check_cache(root: Path) -> None:
+    """It is emptied at the end: what can't be is better known before everything is loaded."""
+    cache = root / "var" / "cache"
+    if cache.is_symlink() or (cache.exists() and not os.access(cache, os.W_OK | os.X_OK)):
+        raise Refused(
+            f"{cache} is a link, or can't be written to, and a restore empties it",
+            mend="Make it a folder, and run the restore as root or as Kimai's own user.",
+        )
 
 
 def _exchanged_in(root: Path, files: Iterable[File], paths: Iterable[str]) -> list[Path]:

@@ -255,3 +255,14 @@ def test_nothing_is_left_open_for_others(site: Site) -> None:
     assert stat.S_IMODE(site.state.stat().st_mode) == 0o700
     for path in (*site.backups.iterdir(), *site.state.iterdir()):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+def test_a_cache_that_cannot_be_emptied_is_known_before_anything_is_loaded(site: Site) -> None:
+    site.backup()
+    site.lose_all()
+    (site.root / "var/cache").rename(site.root / "elsewhere")
+    (site.root / "var/cache").symlink_to("../elsewhere")
+    ran = site.run("restore", "latest")
+    assert ran.code == 8
+    assert "var/cache" in ran.said
+    assert site.objects() == []
