@@ -103,12 +103,10 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
         job.spool.sweep(datetime.now(UTC))
         before = _previous(job)
         kimai = job.instance.identify()
-        paths = [file.path for file in before.files if file.path != ENVIRONMENT_NAME] if before else []
-        survey = job.instance.survey(paths)
         backup_id = _new_id(job, kimai.version)
         spooled = job.spool.file(archive_key(backup_id))
         try:
-            manifest = _pack(job, backup_id, kimai, survey, spooled)
+            manifest = _pack(job, backup_id, kimai, before, spooled)
             _check_unchanged(job, manifest)
             outcome = _publish(job, manifest, spooled)
         finally:
@@ -129,25 +127,38 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
 def rehearse(job: Job) -> tuple[Kimai, Survey, int]:
     """What a backup would read, without writing anything: Kimai, its files, the database's tables."""
     kimai = job.instance.identify()
-    survey = job.instance.survey([])
+    survey = _previous(job).survey(job.instance)
     with take(job.connect, 1) as snapshot:
         tables = len(Dump(snapshot, tool_version=__version__).schema.tables)
     return kimai, survey, tables
 
 
-def _previous(job: Job) -> Manifest | None:
-    """The manifest of the backup before this one; None where there is none, or none can be read."""
+@dataclass(frozen=True)
+class _Before:
+    """The backup before this one: its manifest, if there is one that can be read."""
+
+    manifest: Manifest | None = None
+    unreadable: bool = False
+
+    def survey(self, instance: Instance) -> Survey:
+        if self.manifest is None:
+            return instance.survey()
+        paths = [file.path for file in self.manifest.files if file.path != ENVIRONMENT_NAME]
+        return instance.survey(paths, self.manifest.missing)
+
+
+def _previous(job: Job) -> _Before:
     listing = catalog(job.storages, job.instance_name)
     newest: Backup | None = next((found for found in listing.backups if not found.id.safety), None)
     if newest is None:
-        return None
+        return _Before()
     for storage in job.storages:
         if storage.name in newest.targets:
             try:
-                return read_manifest(storage, newest.id)
+                return _Before(read_manifest(storage, newest.id))
             except KimaiBackupError as error:
                 log.warning("the manifest of the backup before this one, %s, can't be read: %s", newest.id, error)
-    return None
+    return _Before(unreadable=True)
 
 
 def _new_id(job: Job, version: str) -> BackupId:
@@ -159,14 +170,14 @@ def _new_id(job: Job, version: str) -> BackupId:
     return found
 
 
-def _pack(job: Job, backup_id: BackupId, kimai: Kimai, survey: Survey, spooled: Path) -> Manifest:
+def _pack(job: Job, backup_id: BackupId, kimai: Kimai, before: _Before, spooled: Path) -> Manifest:
     """Write the archive, beginning again where a table was altered under the snapshot."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             with take(job.connect, job.connections) as snapshot, spooled.open("wb", buffering=0) as file:
                 job.progress.phase("database", unit="items")
                 dump = Dump(snapshot, tool_version=__version__, advance=job.progress.advance)
-                pack = _Pack(job, backup_id, kimai, survey, dump)
+                pack = _Pack(job, backup_id, kimai, before, dump)
                 archive = write_archive(pack.entries(), file)
                 _sync(file.fileno(), spooled)
                 return msgspec.structs.replace(pack.manifest, archive=archive)
@@ -188,12 +199,13 @@ def _sync(descriptor: int, path: Path) -> None:
 class _Pack:
     """The entries of one archive, in their order; its `manifest` is there once the last has been asked for."""
 
-    def __init__(self, job: Job, backup_id: BackupId, kimai: Kimai, survey: Survey, dump: Dump) -> None:
+    def __init__(self, job: Job, backup_id: BackupId, kimai: Kimai, before: _Before, dump: Dump) -> None:
         self.manifest: Manifest
+        self._survey: Survey
+        self._before = before
         self._job = job
         self._id = backup_id
         self._kimai = kimai
-        self._survey = survey
         self._dump = dump
         self._started = datetime.now(UTC)
         self._mtime = int(self._started.timestamp()) * 10**9
@@ -201,6 +213,8 @@ class _Pack:
 
     def entries(self) -> Iterator[Entry]:
         yield self._own(DATABASE_NAME, self._dump.chunks())
+        # Only now: a file that the database already knew of is there by now as well.
+        self._survey = self._before.survey(self._job.instance)
         yield self._environment()
         self._job.progress.phase("files", total=self._survey.size)
         for entry in self._survey.entries:
@@ -302,9 +316,7 @@ def _publish(job: Job, manifest: Manifest, spooled: Path) -> Outcome:
     for storage in job.storages:
         job.progress.phase(f"publish on {storage.name}")
         try:
-            storage.put(archive_key(backup_id), spooled)
-            _check_stored(storage, archive_key(backup_id), manifest.archive)
-            storage.put(manifest_key(backup_id), encode(manifest))
+            _put(storage, backup_id, manifest, manifest.archive, spooled)
         except StorageFailed as error:
             log.error("target %s failed: %s", storage.name, error)  # noqa: TRY400 - one line
             outcome.failed.append(error)
@@ -313,6 +325,21 @@ def _publish(job: Job, manifest: Manifest, spooled: Path) -> Outcome:
     if not outcome.targets:
         raise outcome.failed[0]
     return outcome
+
+
+def _put(storage: Storage, backup_id: BackupId, manifest: Manifest, archive: Archive, spooled: Path) -> None:
+    key = archive_key(backup_id)
+    try:
+        storage.put(key, spooled)
+        _check_stored(storage, key, archive)
+        storage.put(manifest_key(backup_id), encode(manifest))
+    except BaseException:
+        # Without its manifest the archive is no backup, and nothing would ever delete it.
+        try:
+            storage.delete(key)
+        except StorageFailed as error:
+            log.warning("%s may be left on %s without a manifest: %s", key, storage.name, error)
+        raise
 
 
 def _check_stored(storage: Storage, key: str, archive: Archive) -> None:
@@ -344,10 +371,13 @@ def _tell(outcome: Outcome) -> None:
     )
 
 
-def _why_not_prune(outcome: Outcome, before: Manifest | None) -> str | None:
+def _why_not_prune(outcome: Outcome, previous: _Before) -> str | None:
     """Why old backups stay: this one missed a target, or lacks what the one before it had (invariant 2)."""
     if outcome.failed:
         return "a target failed"
+    if previous.unreadable:
+        return "the manifest of the backup before can't be read, so nobody knows whether this one lacks something"
+    before = previous.manifest
     if before is None:
         return None
     now = outcome.manifest

@@ -155,7 +155,7 @@ def prune(dry_run: bool, as_json: bool, instance: str | None) -> None:
     from sidecar import prune as use_case
 
     app = App.load(os.environ, instance)
-    with app.state.lock("prune"):
+    with app.state.lock("prune", of_kimai=False):
         results = use_case.prune(
             app.storages, app.instance, app.policy, datetime.now(UTC), app.settings.timezone, dry_run=dry_run
         )

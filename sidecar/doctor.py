@@ -91,7 +91,7 @@ def _kimai(job: Job) -> Iterator[Finding]:
 
 
 def _files(job: Job) -> Iterator[Finding]:
-    survey = job.instance.survey([])
+    survey = job.instance.survey()
     files = [entry for entry in survey.entries if entry.kind == "file"]
     for entry in files:
         # Root without its usual capabilities finds out by opening alone.
@@ -200,7 +200,7 @@ def _room(job: Job) -> Iterator[Finding]:
     if job.backup_dir is None:
         return
     backups = catalog(job.storages, job.instance_name).backups
-    needed = backups[0].size if backups else job.instance.survey([]).size
+    needed = backups[0].size if backups else job.instance.survey().size
     free = shutil.disk_usage(job.backup_dir).free
     seen = f"{free} bytes free in {job.backup_dir}, the next backup needs about {needed}"
     if free < needed:

@@ -1,6 +1,7 @@
 """Restore: check everything, load and compare the database, exchange the files, let Kimai show that it works."""
 
 import logging
+import os
 import secrets
 import signal
 from collections.abc import Callable, Iterable, Iterator
@@ -282,6 +283,7 @@ def _small(source: Source, file: File) -> bytes:
 
 def _stage(job: Job, source: Source, staging: Staging, report: Report) -> None:
     job.progress.phase("restore the files", total=sum(file.size for file in source.files))
+    owner = next(folder for folder in (job.root / "var", job.root) if folder.is_dir()).stat()
     for file in source.files:
         if file.kind == "link":
             target = file.target_bytes if file.target_bytes is not None else (file.target or "").encode()
@@ -289,10 +291,10 @@ def _stage(job: Job, source: Source, staging: Staging, report: Report) -> None:
                 report.note(f"link {file.path} leads outside of Kimai and is not restored")
                 continue
         if file.kind != "file":
-            staging.write(_tame(file))
+            staging.write(_tame(file, owner))
             continue
         with source.open(file.path) as stream:
-            staging.write(_tame(file), iter(lambda: stream.read(BLOCK), b""))
+            staging.write(_tame(file, owner), iter(lambda: stream.read(BLOCK), b""))
         job.progress.advance(file.size)
     staging.swap()
     count = sum(file.kind == "file" for file in source.files)
@@ -301,9 +303,15 @@ def _stage(job: Job, source: Source, staging: Staging, report: Report) -> None:
         report.note(f"{path} is not in the backup and stays as it is")
 
 
-def _tame(file: File) -> File:
-    """Without setuid and setgid: a backup may be anybody's."""
-    return msgspec.structs.replace(file, mode=file.mode & ~0o6000)
+def _tame(file: File, owner: os.stat_result) -> File:
+    """Without setuid and setgid, as a backup may be anybody's; with an owner where the zip knows none."""
+    known = file.uid >= 0
+    return msgspec.structs.replace(
+        file,
+        mode=file.mode & ~0o6000,
+        uid=file.uid if known else owner.st_uid,
+        gid=file.gid if known else owner.st_gid,
+    )
 
 
 # ── Kimai's own word, and what a kill left ───────────────────────────────────────────────────────────────────

@@ -56,13 +56,13 @@ class State:
         return self._folder
 
     @contextmanager
-    def lock(self, doing: str) -> Iterator[None]:
-        """Hold the locks of the instance and of its Kimai. Raises `Locked`, naming the holder, where another run does.
+    def lock(self, doing: str, *, of_kimai: bool = True) -> Iterator[None]:
+        """Hold the instance's lock, and its Kimai's for who works on that. Raises `Locked`, naming another holder.
 
         The kernel lets go of them when the process ends, however it ends.
         """
         with ExitStack() as held:
-            for name in self._locks:
+            for name in self._locks if of_kimai else self._locks[:1]:
                 held.enter_context(_locked(self.folder / name, doing))
             yield
 

@@ -11,6 +11,8 @@ from sidecar.archive.reader import ArchiveReader
 from sidecar.errors import NoSuchBackup
 from sidecar.manifest import DATABASE_NAME, ENVIRONMENT_NAME, File, Manifest, decode
 
+_SHOWN = 5
+
 
 @dataclass(frozen=True)
 class Source:
@@ -73,6 +75,11 @@ def _ours(reader: ArchiveReader, path: Path, outer: Manifest | None) -> Source:
 
 
 def _legacy(archive: LegacyArchive, path: Path) -> Source:
+    if archive.ignored:
+        names = ", ".join(archive.ignored[:_SHOWN])
+        archive.warnings.append(
+            f"not restored, as it is none of Kimai's user data: {len(archive.ignored)} paths: {names}"
+        )
     return Source(
         label=path.name,
         kind=archive.kind,

@@ -42,9 +42,15 @@ class BareMetal:
         """Where the APP_SECRET in force comes from; the web server's own environment can't be seen from here."""
         return app_secret(self._root, self.environment(), process={})
 
-    def survey(self, previous_paths: Sequence[str]) -> Survey:
+    def survey(self, previous_paths: Sequence[str] = (), previous_missing: Sequence[str] = ()) -> Survey:
         """All of the instance's files."""
-        return survey(self._root, escape=self._escape, exclude=self._exclude, previous_paths=previous_paths)
+        return survey(
+            self._root,
+            escape=self._escape,
+            exclude=self._exclude,
+            previous_paths=previous_paths,
+            previous_missing=previous_missing,
+        )
 
 
 def own_database_url(root: Path) -> str | None:

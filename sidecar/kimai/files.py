@@ -22,7 +22,7 @@ from sidecar.kimai.beneath import (
     parent_of,
     relative_to,
 )
-from sidecar.kimai.userdata import NOT_USER_DATA, outermost, user_data
+from sidecar.kimai.userdata import BY_SETTING, NOT_USER_DATA, outermost, user_data
 from sidecar.manifest import File
 
 log = logging.getLogger(__name__)
@@ -135,12 +135,20 @@ class Reading:
         self.close()
 
 
-def survey(root: Path, *, escape: Escape, exclude: Iterable[Path] = (), previous_paths: Iterable[str] = ()) -> Survey:
+def survey(
+    root: Path,
+    *,
+    escape: Escape,
+    exclude: Iterable[Path] = (),
+    previous_paths: Iterable[str] = (),
+    previous_missing: Iterable[str] = (),
+) -> Survey:
     """Find what makes up the instance, without following a link and without reading a file.
 
     `exclude`: folders that are not Kimai's, such as a backup target within `var/data`. `previous_paths`: the paths
-    of the backup before this one; what was in it at the top and is gone counts as missing. Raises
-    `ConfigurationError` where the root itself can't be opened.
+    of the backup before this one; what was in it at the top and is gone, or has nothing in it any more, counts as
+    missing, and so does what that one missed (`previous_missing`) until it is back. Raises `ConfigurationError` where
+    the root itself can't be opened.
     """
     result = Survey(root, escape)
     paths, uncovered = user_data(root)
@@ -154,9 +162,33 @@ def survey(root: Path, *, escape: Escape, exclude: Iterable[Path] = (), previous
     finally:
         os.close(descriptor)
     result.missing += uncovered
-    named = {entry.path for entry in result.entries} | {*result.unreadable, *result.skipped, *result.missing}
-    result.missing += [path for path in outermost(previous_paths) if path not in named]
+    named = {*result.unreadable, *result.skipped, *result.missing}
+    there = {entry.path for entry in result.entries}
+    # An empty folder where files were is most likely a volume that is not mounted.
+    filled = _tops_with_content(there)
+    missed = {path for path in previous_missing if not path.endswith(BY_SETTING)}  # settings are read anew
+    had_content = _tops_with_content(set(previous_paths)) | missed
+    for path in outermost([*previous_paths, *missed]):
+        if path not in named and (
+            path not in there or (path in had_content and path not in filled and _is_folder(path, result))
+        ):
+            result.missing.append(path)
     return result
+
+
+def _tops_with_content(paths: set[str]) -> set[str]:
+    """Every folder that another one of the paths lies in."""
+    return {parent for path in paths for parent in _parents(path)}
+
+
+def _parents(path: str) -> Iterator[str]:
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
+def _is_folder(path: str, result: Survey) -> bool:
+    return any(entry.path == path and entry.kind == "folder" for entry in result.entries)
 
 
 class _Walk:

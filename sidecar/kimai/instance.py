@@ -20,5 +20,5 @@ class Instance(Protocol):
     def app_secret(self) -> AppSecret | None:
         """Where the APP_SECRET in force comes from, and its fingerprint."""
 
-    def survey(self, previous_paths: Sequence[str]) -> Survey:
-        """All of the instance's files."""
+    def survey(self, previous_paths: Sequence[str] = (), previous_missing: Sequence[str] = ()) -> Survey:
+        """All of the instance's files; what the backup before had, or missed already, and is gone is missing."""

@@ -15,6 +15,9 @@ log = logging.getLogger(__name__)
 
 LOCAL_YAML = "config/packages/local.yaml"
 
+BY_SETTING = " (kimai.data_dir)"
+"""Ends the name of what only a setting leads to."""
+
 USER_DATA = (
     ".env",
     ".env.local",
@@ -58,7 +61,7 @@ def user_data(root: Path) -> UserData:
     for value in _data_dirs(root):
         inside = _inside(value, root)
         if inside is None or any(is_within(inside.encode(), each.encode()) for each in NOT_USER_DATA):
-            uncovered.append(f"{value} (kimai.data_dir)")
+            uncovered.append(value + BY_SETTING)
         else:
             paths.add(inside)
     return UserData(tuple(outermost(paths)), tuple(sorted(uncovered)))

@@ -205,7 +205,7 @@ def test_a_journal_that_can_not_be_written(site: Site) -> None:
     """Without it a kill could not be mended, so nothing is begun."""
     site.backup()
     site.lose_all()
-    (site.state / "kimai.restore.part").mkdir()
+    State(site.state, "kimai", site.root).journal.with_suffix(".part").mkdir()
     before = site.files()
     ran = site.run("restore", "latest")
     assert ran.code == 6, ran.said
