@@ -1,5 +1,6 @@
 """From settings to objects: the only place that knows which adapters exist."""
 
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +10,8 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from sidecar import names, settings
 from sidecar.errors import ConfigurationError, UsageError
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from sidecar.retention import Policy
     from sidecar.storage.base import Storage
     from sidecar.storage.local import LocalStorage
+
+log = logging.getLogger(__name__)
 
 DEFAULT_INSTANCE = "kimai"
 _INSTANCE = re.compile(r"[a-z0-9_-]+")
@@ -54,6 +59,15 @@ class App:
 
         found = settings.load(environment, check_database_url=parse)
         logs.configure(found.log_level, found.log_format, secrets=settings.secrets(found))
+        for line in settings.misspelt(environment):
+            log.warning("%s", line)
+        # Kimai's console runs in Kimai's folder: a relative path would mean another place there.
+        found = msgspec.structs.replace(
+            found,
+            kimai_dir=found.kimai_dir.absolute(),
+            backup_dir=found.backup_dir.absolute() if found.backup_dir else None,
+            backup_state_dir=found.backup_state_dir.absolute(),
+        )
         name = instance or found.backup_instance or DEFAULT_INSTANCE
         if not _INSTANCE.fullmatch(name):
             raise UsageError(f"--instance {name}: only a-z, 0-9, _ and - may be in it")

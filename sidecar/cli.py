@@ -48,10 +48,12 @@ def backup(no_prune: bool, dry_run: bool) -> None:
     with progress() as shown:
         job = app.backup_job(shown)
         if dry_run:
-            _print(tables.rehearsal(use_case.rehearse(job)))
-            return
-        outcome = use_case.backup(job, with_prune=not no_prune)
-    _exit(outcome.exit_code)
+            found = use_case.rehearse(job)
+            _print(tables.rehearsal(found))
+            code = Exit.PARTIAL if found[1].missing or found[1].unreadable else Exit.DONE
+        else:
+            code = use_case.backup(job, with_prune=not no_prune).exit_code
+    _exit(code)
 
 
 @cli.command(name="list")
@@ -183,14 +185,12 @@ def doctor(as_json: bool) -> None:
 @as_json
 def config(as_json: bool) -> None:
     """Show every setting in force, secrets hidden."""
-    from sidecar.settings import describe, misspelt
+    from sidecar.settings import describe
 
     app = App.load(os.environ)
     rows = describe(app.settings)
     named = [dict(zip(("name", "value", "source"), row, strict=True)) for row in rows]
     _print(json.dumps(named, indent=1) if as_json else tables.settings(rows))
-    for line in misspelt(os.environ):
-        log.warning("%s", line)
 
 
 def main() -> NoReturn:

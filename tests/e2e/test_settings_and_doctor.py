@@ -189,3 +189,16 @@ def test_folders_that_can_not_be_used(site: Site) -> None:
     shutil.rmtree(site.root / "bin")
     ran = site.run("doctor")
     assert ran.code == 4
+
+
+def test_a_misspelt_setting_is_said_by_every_command(site: Site) -> None:
+    assert "RETENTION_DAY" in site.run("list", RETENTION_DAY="7").err
+
+
+def test_a_dry_run_tells_what_a_backup_would_miss(site: Site) -> None:
+    site.backup()
+    shutil.rmtree(site.root / "var/invoices")
+    ran = site.run("backup", "--dry-run")
+    assert ran.code == 3
+    assert "var/invoices" in ran.out
+    assert site.run("backup", "--dry-run", BACKUP_DIR="/nonexistent").code == 6
