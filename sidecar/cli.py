@@ -221,7 +221,7 @@ def _interrupt(number: int, _: "FrameType | None") -> None:
     # A second signal would cut short the tidying up that the first one began.
     for each in _INTERRUPTING:
         signal.signal(each, signal.SIG_IGN)
-    raise Interrupted(f"interrupted by {signal.Signals(number).name}; nothing was published or left in part")
+    raise Interrupted(f"interrupted by {signal.Signals(number).name}")
 
 
 def _fail(message: str, code: Exit) -> NoReturn:
