@@ -43,8 +43,10 @@ def value_expression(column: Column) -> str:
     if is_bytes(column):
         return _unless_null(column, name, f"CONCAT('{_prefix(column)}X''', HEX({name}), '''')")
     if kind == "enum":  # '' may be a member, and is also how an invalid value, index 0, reads
-        return f"IF({name} + 0 = 0, '0', QUOTE({name}))"
-    if kind in _TEXTS or kind in _QUOTED or column.charset:
+        return f"IF({name} + 0 = 0, '0', {_quoted_text(name)})"
+    if kind in _TEXTS:
+        return _quoted_text(name)
+    if kind in _QUOTED or column.charset:
         return f"QUOTE({name})"
     raise KimaiBackupError(
         f"column {column.name} has the type {column.column_type}, which this version can't write as SQL",
@@ -88,6 +90,12 @@ def insert_head(table: Table) -> bytes:
     """The beginning of an INSERT up to and with the first row's opening bracket."""
     names = ", ".join(quote_name(column.name) for column in table.stored)
     return f"INSERT INTO {quote_name(table.name)} ({names}) VALUES\n(".encode()
+
+
+def _quoted_text(name: str) -> str:
+    # As the stored bytes, which in these charsets are UTF-8: else QUOTE decodes and encodes every character, and what is
+    # made of it is checked for being well-formed again and again, a sixth of all that a dump costs the server.
+    return f"QUOTE(CONVERT({name} USING binary))"
 
 
 def _floating(column: Column, name: str) -> str:

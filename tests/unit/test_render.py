@@ -22,11 +22,11 @@ def column(
         (column("int", nullable=False), "`c`"),
         (column("double", nullable=False), "IF(`c` = 0, CONCAT(`c`, 'e0'), `c`)"),
         (column("float", nullable=False), "IF(`c` = 0, CONCAT(CAST(`c` AS DOUBLE), 'e0'), CAST(`c` AS DOUBLE))"),
-        (column("varchar", charset="utf8mb4"), "QUOTE(`c`)"),
+        (column("varchar", charset="utf8mb4"), "QUOTE(CONVERT(`c` USING binary))"),
         (column("varchar", charset="cp932", nullable=False), "CONCAT('_cp932 X''', HEX(`c`), '''')"),
         (column("blob"), "IF(`c` IS NULL, 'NULL', CONCAT('X''', HEX(`c`), ''''))"),
         (column("bit", nullable=False), "CONCAT('b''', BIN(`c` + 0), '''')"),
-        (column("enum", charset="utf8mb4"), "IF(`c` + 0 = 0, '0', QUOTE(`c`))"),
+        (column("enum", charset="utf8mb4"), "IF(`c` + 0 = 0, '0', QUOTE(CONVERT(`c` USING binary)))"),
         (column("date", name="a`b"), "QUOTE(`a``b`)"),
     ],
 )
