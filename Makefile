@@ -6,7 +6,7 @@ BIN := .venv/bin
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench docs clean
+.PHONY: help install demo test check bench lock docs clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -29,6 +29,9 @@ check: install ## Lint, check formats, types and imports, run the fast tests
 
 bench: install ## Compare speed and memory with the native clients; N=… timesheets
 	@$(BIN)/python -m bench $(N)
+
+lock: install ## Resolve the image's dependencies anew, with hashes, into requirements.lock
+	@scripts/lock
 
 docs: install ## Make the parts of the documents that are made from the code
 	$(BIN)/python -m tests.support.documents

@@ -1,5 +1,6 @@
 """From settings to objects: the only place that knows which adapters exist."""
 
+import errno
 import logging
 import os
 import re
@@ -17,16 +18,16 @@ from sidecar import names, settings
 from sidecar.errors import ConfigurationError, UsageError
 from sidecar.report import log as logs
 from sidecar.settings import Settings
+from sidecar.site import Site
 from sidecar.state import State
 
 if TYPE_CHECKING:
-    from sidecar import backup, doctor, restore
+    from sidecar import backup, doctor, health, restore
     from sidecar.archive.source import Source
     from sidecar.catalog import Backup, Catalog
     from sidecar.database.server import Session
     from sidecar.database.url import DatabaseUrl
-    from sidecar.kimai.bare import BareMetal
-    from sidecar.kimai.local import LocalConsole
+    from sidecar.references import Command
     from sidecar.report.progress import Progress
     from sidecar.retention import Policy
     from sidecar.storage.base import Storage
@@ -39,8 +40,6 @@ _INSTANCE = re.compile(r"[a-z0-9_-]+")
 _NOT_YET = {
     "s3_bucket": "S3 targets",
     "backup_encrypt_to": "encryption",
-    "kimai_container": "Kimai in Docker",
-    "kimai_service": "Kimai in Docker",
 }
 """Settings that change what a backup is or where it lies, and whose part this version doesn't have: refused."""
 
@@ -68,7 +67,8 @@ class App:
             backup_dir=found.backup_dir.absolute() if found.backup_dir else None,
             backup_state_dir=found.backup_state_dir.absolute(),
         )
-        name = instance or found.backup_instance or DEFAULT_INSTANCE
+        _refuse_loops(found)
+        name = instance or found.backup_instance or Site(found, (), Path()).project or DEFAULT_INSTANCE
         if not _INSTANCE.fullmatch(name):
             raise UsageError(f"--instance {name}: only a-z, 0-9, _ and - may be in it")
         return cls(found, name)
@@ -103,11 +103,11 @@ class App:
 
         return catalog(self.storages, self.instance)
 
-    def find(self, reference: str) -> "Backup":
-        """The backup that the user means."""
-        from sidecar.catalog import find
+    def find(self, command: "Command", reference: str) -> "Backup":
+        """The backup that the user of a command means."""
+        from sidecar.references import find_for
 
-        return find(self.catalog(), reference)
+        return find_for(command, self.catalog(), reference, self.settings.backup_dir)
 
     @contextmanager
     def fetch(self, storage: "Storage", key: str) -> Iterator[Path]:
@@ -141,31 +141,18 @@ class App:
     # ── Kimai and its database ───────────────────────────────────────────────────────────────────────────────
 
     @cached_property
-    def own_database_url(self) -> str | None:
-        """The DATABASE_URL of Kimai's own `.env` files."""
-        from sidecar.kimai.bare import own_database_url
-
-        return own_database_url(self.settings.kimai_dir)
-
-    @cached_property
-    def database_url(self) -> str:
-        """The DATABASE_URL in force: the setting, else Kimai's own."""
-        url = self.settings.database_url.reveal() if self.settings.database_url else self.own_database_url
-        if not url:
-            raise ConfigurationError(
-                f"there is no DATABASE_URL, neither set nor in {self.settings.kimai_dir}/.env",
-                mend="Set DATABASE_URL, or KIMAI_DIR to the folder that holds Kimai's .env.",
-            )
-        return url
+    def site(self) -> Site:
+        """The Kimai that is meant."""
+        return Site(self.settings, self.protected, self.settings.backup_state_dir / f"{self.instance}.upload")
 
     @cached_property
     def database(self) -> "DatabaseUrl":
         """The same, read; its password is kept out of the log from now on."""
         from sidecar.database.url import parse
 
-        parsed = parse(self.database_url)
+        parsed = parse(self.site.database_url)
         if parsed.password:
-            logs.hide([parsed.password, self.database_url])
+            logs.hide([parsed.password, self.site.database_url])
         return parsed
 
     def connect(self) -> "Session":
@@ -174,22 +161,6 @@ class App:
 
         ca_file = self.settings.database_ca_file
         return connect(self.database, self.settings.database_tls, str(ca_file) if ca_file else None)
-
-    @cached_property
-    def console(self) -> "LocalConsole":
-        """Kimai's console, told of the database in force."""
-        from sidecar.kimai.local import LocalConsole
-
-        environment = {"DATABASE_URL": self.database_url} if self.settings.database_url else {}
-        return LocalConsole(self.settings.kimai_dir, environment=environment)
-
-    @cached_property
-    def kimai(self) -> "BareMetal":
-        """The Kimai on this machine."""
-        from sidecar.archive.names import escape_name
-        from sidecar.kimai.bare import BareMetal
-
-        return BareMetal(self.settings.kimai_dir, self.console, escape_name, self.protected)
 
     @property
     def protected(self) -> tuple[Path, ...]:
@@ -211,7 +182,7 @@ class App:
         self.refuse_what_is_not_there_yet()
         return backup.Job(
             instance_name=self.instance,
-            instance=self.kimai,
+            instance=self.site.kimai,
             connect=self.connect,
             connections=self.settings.database_connections,
             storages=self.storages,
@@ -225,20 +196,17 @@ class App:
     def restore_job(self, progress: "Progress") -> "restore.Job":
         """What `restore` works with."""
         from sidecar import restore
-        from sidecar.kimai.local import version_file
 
         self.refuse_what_is_not_there_yet()
         return restore.Job(
             open_backup=self.open_backup,
             connect=self.connect,
             connections=self.settings.database_connections,
-            database_url=self.database_url,
+            database_url=self.site.database_url,
             redacted_url=self.database.redacted,
-            own_database_url=self.own_database_url if self.settings.database_url else None,
-            root=self.settings.kimai_dir,
-            console=self.console,
-            version_file=version_file(self.settings.kimai_dir),
-            protect=self.protected,
+            kimai=self.site.kimai,
+            is_own_url=self.settings.database_url is None,
+            kimai_url=self.settings.kimai_url.reveal() if self.settings.kimai_url else None,
             state=self.state,
             progress=progress,
         )
@@ -249,31 +217,61 @@ class App:
 
         return doctor.Job(
             instance_name=self.instance,
-            instance=self.kimai,
+            instance=self.site.kimai,
             connect=self.connect,
             connections=self.settings.database_connections,
-            storages=self.storages,
+            # None at all is the doctor's to say, among what else is wrong.
+            storages=[self.local] if self.local else [],
             root=self.settings.kimai_dir,
             state_folder=lambda: self.state.folder,
             backup_dir=self.settings.backup_dir,
         )
+
+    def health_job(self) -> "health.Job":
+        """What `health` looks at."""
+        from sidecar import health
+
+        self.refuse_what_is_not_there_yet()
+        return health.Job(storages=self.storages, state=self.state)
 
     @contextmanager
     def open_backup(self, reference: str) -> "Iterator[Source]":
         """Open what the user named: the path of a zip, or a backup on the first target that holds it."""
         from sidecar.archive.source import open_source
         from sidecar.catalog import read_manifest
+        from sidecar.references import LATEST, find_for, passed_over
 
         path = Path(reference)
-        if reference.endswith(".zip") and (path.exists() or os.sep in reference):
+        if reference.endswith(".zip") and (os.path.exists(path) or os.sep in reference):  # noqa: PTH110 - never raises
             with open_source(path) as source:
                 yield source
             return
-        found = self.find(reference.removesuffix(".zip"))
+        listing, folder = self.catalog(), self.settings.backup_dir
+        found = find_for("restore", listing, reference, folder)
         storage = next(each for each in self.storages if each.name == found.targets[0])
         manifest = read_manifest(storage, found.id)
         with self.fetch(storage, found.copies[0].archive_key) as archive, open_source(archive, manifest) as source:
+            if reference == LATEST:
+                source.warnings.extend(passed_over(listing, found, folder))
             yield source
+
+
+def _refuse_loops(found: Settings) -> None:
+    """A link that leads to itself is nowhere, which `Path.resolve` tells by an error that is no OSError."""
+    problems = []
+    for name, path in (
+        ("KIMAI_DIR", found.kimai_dir),
+        ("BACKUP_DIR", found.backup_dir),
+        ("BACKUP_STATE_DIR", found.backup_state_dir),
+    ):
+        try:
+            if path is not None:
+                path.stat()
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                problems.append(f"{name} {path} is, or lies below, a link that leads to itself: mend that link")
+    if problems:
+        raise ConfigurationError("\n".join(problems))
 
 
 class _LocalSpool:

@@ -1,10 +1,8 @@
 """Back up: read the version, pack database and files in one streaming zip, publish it on each target, prune."""
 
-import hashlib
 import logging
 import os
-import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -14,38 +12,25 @@ from typing import Protocol
 import msgspec
 
 from sidecar import __version__
-from sidecar.archive.entries import MANIFEST_LIMIT
-from sidecar.archive.writer import Entry, is_compressed, write_archive
+from sidecar.archive.writer import write_archive
 from sidecar.catalog import Backup, catalog, read_manifest
 from sidecar.database.dump import Dump, newest_migration
 from sidecar.database.server import DefinitionChanged
 from sidecar.database.snapshot import Connect, take
 from sidecar.errors import Exit, KimaiBackupError, Refused, StorageFailed
-from sidecar.kimai.environment import render
-from sidecar.kimai.files import Survey
 from sidecar.kimai.instance import Instance
-from sidecar.manifest import (
-    DATABASE_NAME,
-    ENVIRONMENT_NAME,
-    INNER_NAME,
-    Archive,
-    BackupId,
-    File,
-    Kimai,
-    Manifest,
-    encode,
-)
-from sidecar.names import archive_key, manifest_key
+from sidecar.kimai.survey import Survey
+from sidecar.manifest import ENVIRONMENT_NAME, BackupId, Kimai, Manifest
+from sidecar.names import archive_key
+from sidecar.pack import Pack
 from sidecar.prune import Pruned, prune
+from sidecar.publish import publish
 from sidecar.report.progress import Progress
 from sidecar.retention import Policy
 from sidecar.state import State
 from sidecar.storage.base import Storage
 
 log = logging.getLogger(__name__)
-
-OWN_MODE = stat.S_IFREG | 0o600
-"""st_mode of the entries that are no file of Kimai's."""
 
 ATTEMPTS = 3
 """How often a dump is begun anew because a table was altered under its snapshot."""
@@ -96,6 +81,23 @@ class Outcome:
         return Exit.PARTIAL if lacks or self.failed or prune_failed else Exit.DONE
 
 
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a backup would read, and what its prune would do, or why it would not."""
+
+    kimai: Kimai
+    survey: Survey
+    tables: int
+    pruned: Sequence[Pruned] = ()
+    not_pruned: str | None = None
+
+    @property
+    def exit_code(self) -> Exit:
+        """As the backup's, as far as it can be foreseen."""
+        lacks = self.survey.missing or self.survey.unreadable
+        return Exit.PARTIAL if lacks or any(result.failure for result in self.pruned) else Exit.DONE
+
+
 def backup(job: Job, *, with_prune: bool = True) -> Outcome:
     """Make one backup and publish it on every target. Raises `StorageFailed` where no target took it."""
     with job.state.lock("backup"):
@@ -108,12 +110,13 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
         try:
             manifest = _pack(job, backup_id, kimai, before, spooled)
             _check_unchanged(job, manifest)
-            outcome = _publish(job, manifest, spooled)
+            published = publish(job.storages, manifest, spooled, job.progress)
         finally:
             with suppress(FileNotFoundError):
                 spooled.unlink()
+        outcome = Outcome(manifest, published.targets, published.failed)
         _tell(outcome)
-        outcome.not_pruned = _why_not_prune(outcome, before) if with_prune else "--no-prune"
+        outcome.not_pruned = _why_not_prune_after(outcome, before) if with_prune else "--no-prune"
         if outcome.not_pruned is None:
             job.progress.phase("prune")
             outcome.pruned = prune(
@@ -124,13 +127,21 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
         return outcome
 
 
-def rehearse(job: Job) -> tuple[Kimai, Survey, int]:
-    """What a backup would read, without writing anything: Kimai, its files, the database's tables."""
+def rehearse(job: Job, *, with_prune: bool = True) -> Rehearsal:
+    """What a backup would read and its prune do, without writing anything."""
     kimai = job.instance.identify()
-    survey = _previous(job).survey(job.instance)
+    before = _previous(job)
+    survey = before.survey(job.instance)
     with take(job.connect, 1) as snapshot:
-        tables = len(Dump(snapshot, tool_version=__version__).schema.tables)
-    return kimai, survey, tables
+        tables = {table.name for table in Dump(snapshot, tool_version=__version__).schema.tables}
+    not_pruned = _why_not_prune(before, {*survey.missing, *survey.unreadable}, tables) if with_prune else "--no-prune"
+    pruned: Sequence[Pruned] = ()
+    if not_pruned is None:
+        coming = _new_id(job, kimai.version)
+        # One made within this very second moves the new ID on by one.
+        now = max(datetime.now(UTC), coming.created_at)
+        pruned = prune(job.storages, job.instance_name, job.policy, now, job.tz, dry_run=True, coming=coming)
+    return Rehearsal(kimai, survey, len(tables), pruned, not_pruned)
 
 
 @dataclass(frozen=True)
@@ -177,7 +188,7 @@ def _pack(job: Job, backup_id: BackupId, kimai: Kimai, before: _Before, spooled:
             with take(job.connect, job.connections) as snapshot, spooled.open("wb", buffering=0) as file:
                 job.progress.phase("database", unit="items")
                 dump = Dump(snapshot, tool_version=__version__, advance=job.progress.advance)
-                pack = _Pack(job, backup_id, kimai, before, dump)
+                pack = Pack(backup_id, kimai, dump, job.instance, lambda: before.survey(job.instance), job.progress)
                 archive = write_archive(pack.entries(), file)
                 _sync(file.fileno(), spooled)
                 return msgspec.structs.replace(pack.manifest, archive=archive)
@@ -194,98 +205,6 @@ def _sync(descriptor: int, path: Path) -> None:
     except OSError as error:
         # Where a file system finds room only now, and doesn't.
         raise StorageFailed(f"{path} can't be written: {error.strerror}", mend="Make room there.") from error
-
-
-class _Pack:
-    """The entries of one archive, in their order; its `manifest` is there once the last has been asked for."""
-
-    def __init__(self, job: Job, backup_id: BackupId, kimai: Kimai, before: _Before, dump: Dump) -> None:
-        self.manifest: Manifest
-        self._survey: Survey
-        self._before = before
-        self._job = job
-        self._id = backup_id
-        self._kimai = kimai
-        self._dump = dump
-        self._started = datetime.now(UTC)
-        self._mtime = int(self._started.timestamp()) * 10**9
-        self._files: list[File] = []
-
-    def entries(self) -> Iterator[Entry]:
-        yield self._own(DATABASE_NAME, self._dump.chunks())
-        # Only now: a file that the database already knew of is there by now as well.
-        self._survey = self._before.survey(self._job.instance)
-        yield self._environment()
-        self._job.progress.phase("files", total=self._survey.size)
-        for entry in self._survey.entries:
-            yield from self._file(entry)
-        self.manifest = self._describe()
-        text = encode(self.manifest)
-        if len(text) > MANIFEST_LIMIT:
-            raise KimaiBackupError(
-                f"the manifest has {len(text)} bytes, more than a restore reads ({MANIFEST_LIMIT})",
-                mend="Look for a folder with very many files below Kimai's var/data.",
-            )
-        yield self._own(INNER_NAME, [text])
-
-    def _own(self, name: str, chunks: Iterator[bytes] | Sequence[bytes]) -> Entry:
-        return Entry(name, OWN_MODE, self._mtime, chunks)
-
-    def _environment(self) -> Entry:
-        content = render(self._job.instance.environment())
-        digest = hashlib.sha256(content).hexdigest()
-        own = File(
-            path=ENVIRONMENT_NAME,
-            size=len(content),
-            sha256=digest,
-            mode=OWN_MODE,
-            mtime=self._mtime,
-            uid=os.getuid(),
-            gid=os.getgid(),
-        )
-        self._files.append(own)
-        return self._own(ENVIRONMENT_NAME, [content])
-
-    def _file(self, entry: File) -> Iterator[Entry]:
-        if entry.kind == "folder":
-            self._files.append(entry)
-            yield Entry(entry.path + "/", entry.mode, entry.mtime, [])
-        elif entry.kind == "link":
-            self._files.append(entry)
-            target = entry.target_bytes or (entry.target or "").encode()
-            yield Entry(entry.path, entry.mode, entry.mtime, [target])
-        elif (reading := self._survey.open(entry)) is not None:
-            with reading:
-                yield Entry(entry.path, entry.mode, entry.mtime, reading, stored=is_compressed(entry.path))
-                self._files.append(reading.file)
-                self._job.progress.advance(reading.file.size)
-
-    def _describe(self) -> Manifest:
-        survey = self._survey
-        secret = self._job.instance.app_secret()
-        database = self._dump.description()
-        warnings = self._dump.warnings()
-        warnings += [
-            f"{what} can't be seen by the database user: whether there are any is unknown" for what in database.unseen
-        ]
-        warnings += [f"link leads to what is not in the backup: {path}" for path in survey.uncovered_links]
-        warnings += [f"skipped, as it is no file, folder or link: {path}" for path in survey.skipped]
-        return Manifest(
-            id=str(self._id),
-            instance=self._id.instance,
-            started_at=self._started,
-            finished_at=datetime.now(UTC),
-            tool_version=__version__,
-            kimai=self._kimai,
-            database=database,
-            files=self._files,
-            missing=survey.missing,
-            unreadable=survey.unreadable,
-            changed=survey.changed,
-            app_secret=secret.fingerprint if secret else None,
-            app_secret_source=secret.source if secret else None,
-            warnings=warnings,
-        )
 
 
 def _check_unchanged(job: Job, manifest: Manifest) -> None:
@@ -306,46 +225,6 @@ def _check_unchanged(job: Job, manifest: Manifest) -> None:
             f"the database was migrated during the backup, from {manifest.database.newest_migration} to {migration}",
             mend="Run the backup again once the update has ended.",
         )
-
-
-def _publish(job: Job, manifest: Manifest, spooled: Path) -> Outcome:
-    """Zip first, manifest last, on each target by itself: one that fails doesn't keep the others from theirs."""
-    outcome = Outcome(manifest)
-    backup_id = BackupId.parse(manifest.id)
-    assert backup_id is not None and manifest.archive is not None  # noqa: S101, PT018 - made just now
-    for storage in job.storages:
-        job.progress.phase(f"publish on {storage.name}")
-        try:
-            _put(storage, backup_id, manifest, manifest.archive, spooled)
-        except StorageFailed as error:
-            log.error("target %s failed: %s", storage.name, error)  # noqa: TRY400 - one line
-            outcome.failed.append(error)
-        else:
-            outcome.targets.append(storage.name)
-    if not outcome.targets:
-        raise outcome.failed[0]
-    return outcome
-
-
-def _put(storage: Storage, backup_id: BackupId, manifest: Manifest, archive: Archive, spooled: Path) -> None:
-    key = archive_key(backup_id)
-    try:
-        storage.put(key, spooled)
-        _check_stored(storage, key, archive)
-        storage.put(manifest_key(backup_id), encode(manifest))
-    except BaseException:
-        # Without its manifest the archive is no backup, and nothing would ever delete it.
-        try:
-            storage.delete(key)
-        except StorageFailed as error:
-            log.warning("%s may be left on %s without a manifest: %s", key, storage.name, error)
-        raise
-
-
-def _check_stored(storage: Storage, key: str, archive: Archive) -> None:
-    stored = storage.stat(key).size
-    if stored != archive.size:
-        raise StorageFailed(f"target {storage.name} keeps {stored} bytes of {key}, {archive.size} were given to it")
 
 
 def _tell(outcome: Outcome) -> None:
@@ -371,20 +250,25 @@ def _tell(outcome: Outcome) -> None:
     )
 
 
-def _why_not_prune(outcome: Outcome, previous: _Before) -> str | None:
+def _why_not_prune_after(outcome: Outcome, previous: _Before) -> str | None:
     """Why old backups stay: this one missed a target, or lacks what the one before it had (invariant 2)."""
     if outcome.failed:
         return "a target failed"
+    return _why_not_prune(
+        previous, _lacks(outcome.manifest), {table.name for table in outcome.manifest.database.tables}
+    )
+
+
+def _why_not_prune(previous: _Before, lacks: set[str], tables: set[str]) -> str | None:
     if previous.unreadable:
         return "the manifest of the backup before can't be read, so nobody knows whether this one lacks something"
     before = previous.manifest
     if before is None:
         return None
-    now = outcome.manifest
-    lacking = sorted(_lacks(now) - _lacks(before))
+    lacking = sorted(lacks - _lacks(before))
     if lacking:
         return f"this backup lacks what the one before it had: {', '.join(lacking[:5])}"
-    gone = sorted({t.name for t in before.database.tables} - {t.name for t in now.database.tables})
+    gone = sorted({table.name for table in before.database.tables} - tables)
     if gone:
         return f"tables of the backup before are gone: {', '.join(gone[:5])}"
     return None

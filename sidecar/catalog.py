@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from sidecar.errors import Damaged, NoSuchBackup, ObjectNotFound, StorageFailed, UsageError
+from sidecar.errors import Damaged, ObjectNotFound, StorageFailed
 from sidecar.manifest import BackupId, Manifest, decode
 from sidecar.names import (
     ARCHIVE_SUFFIXES,
@@ -25,11 +25,9 @@ from sidecar.storage.base import Storage
 
 log = logging.getLogger(__name__)
 
-LATEST = "latest"
 # What lies on a target may be hostile or garbage: no more than this is read, in bytes.
 MANIFEST_LIMIT = 256 << 20
 PROOF_LIMIT = 4 << 20
-_SHOWN = 5
 
 
 class Copy(NamedTuple):
@@ -137,32 +135,6 @@ def catalog(storages: Sequence[Storage], instance: str) -> Catalog:
     )
 
 
-def find(listing: Catalog, reference: str) -> Backup:
-    """The backup that `latest` (never a safety backup), an ID, or the only ID that starts so means.
-
-    Raises `NoSuchBackup`, which tells what there is, and `UsageError` where several IDs start so.
-    """
-    if not reference:
-        raise UsageError("an empty ID names no backup", mend="Give an ID, its beginning, or `latest`.")
-    if reference == LATEST:
-        for backup in listing.backups:
-            if not backup.id.safety:
-                return backup
-        raise NoSuchBackup(f"instance {listing.instance} has no backup", mend=_what_there_is(listing))
-    matching = [backup for backup in listing.backups if str(backup.id).startswith(reference)]
-    exact = [backup for backup in matching if str(backup.id) == reference]
-    if exact or len(matching) == 1:
-        return (exact or matching)[0]
-    if matching:
-        raise UsageError(
-            f"{len(matching)} backups start with {reference}: {_named(matching)}", mend="Give more of the ID."
-        )
-    raise NoSuchBackup(
-        f"no backup of instance {listing.instance} is, or starts with, {reference}",
-        mend=_what_there_is(listing),
-    )
-
-
 def describe(backup: Backup, proven_at: datetime | None = None) -> dict[str, Any]:
     """A backup as `list --json` shows it: times in UTC as ISO 8601, size in bytes."""
     return {
@@ -254,24 +226,6 @@ def _sort_out(
 
 def _newest_last(backup: Backup) -> tuple[datetime, BackupId]:
     return backup.id.created_at, backup.id
-
-
-def _what_there_is(listing: Catalog) -> str:
-    parts = [f"There is: {_named(listing.backups)}."] if listing.backups else []
-    others = [name for name in listing.instances if name != listing.instance]
-    if others:
-        parts.append(f"Other instances (--instance): {', '.join(others)}.")
-    if listing.failures:
-        parts.append(f"Not listed: {'; '.join(failure.what for failure in listing.failures)}.")
-    if listing.orphans:
-        parts.append(f"Without a manifest: {', '.join(stray.key for stray in listing.orphans[:_SHOWN])}.")
-    return " ".join(parts) or "No target holds any backup: check BACKUP_DIR, S3_BUCKET and S3_PREFIX."
-
-
-def _named(backups: Sequence[Backup]) -> str:
-    names = [str(backup.id) for backup in backups[:_SHOWN]]
-    more = len(backups) - len(names)
-    return ", ".join(names) + (f" and {more} more" if more else "")
 
 
 def _proof_time(storage: Storage, backup_id: BackupId) -> datetime | None:

@@ -18,6 +18,8 @@ from sidecar.report.progress import progress
 if TYPE_CHECKING:
     from types import FrameType
 
+    from sidecar.catalog import Catalog
+
 log = logging.getLogger(__name__)
 
 _INTERRUPTING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -48,9 +50,9 @@ def backup(no_prune: bool, dry_run: bool) -> None:
     with progress() as shown:
         job = app.backup_job(shown)
         if dry_run:
-            found = use_case.rehearse(job)
+            found = use_case.rehearse(job, with_prune=not no_prune)
             _print(tables.rehearsal(found))
-            code = Exit.PARTIAL if found[1].missing or found[1].unreadable else Exit.DONE
+            code = found.exit_code
         else:
             code = use_case.backup(job, with_prune=not no_prune).exit_code
     _exit(code)
@@ -64,7 +66,7 @@ def list_(as_json: bool, instance: str | None) -> None:
     from sidecar.catalog import describe, proven_at
 
     app = App.load(os.environ, instance)
-    listing = app.catalog()
+    listing = _listing(app, instance)
     rows = [describe(each, proven_at(each, app.storages)) for each in listing.backups]
     _print(json.dumps(rows, indent=1) if as_json else tables.backups(rows, app.instance, listing.instances))
     for stray in (*listing.orphans, *listing.broken):
@@ -82,7 +84,7 @@ def show(reference: str, as_json: bool, instance: str | None) -> None:
     from sidecar.manifest import encode
 
     app = App.load(os.environ, instance)
-    found = app.find(reference)
+    found = app.find("show", reference)
     storage = next(each for each in app.storages if each.name == found.targets[0])
     manifest = read_manifest(storage, found.id)
     _print(encode(manifest).decode() if as_json else tables.manifest(manifest))
@@ -100,8 +102,8 @@ def verify(reference: str | None, as_json: bool, instance: str | None) -> None:
     from sidecar import verify as use_case
 
     app = App.load(os.environ, instance)
-    listing = app.catalog()
-    backups = [app.find(reference)] if reference else list(listing.backups)
+    listing = _listing(app, instance)
+    backups = [app.find("verify", reference)] if reference else list(listing.backups)
     with progress(quiet=as_json) as shown:
         results = use_case.verify(app.storages, backups, app.fetch, shown)
     results += [] if reference else use_case.strays(listing)
@@ -157,6 +159,8 @@ def prune(dry_run: bool, as_json: bool, instance: str | None) -> None:
     from sidecar import prune as use_case
 
     app = App.load(os.environ, instance)
+    if instance is not None:
+        _listing(app, instance)
     with app.state.lock("prune", of_kimai=False):
         results = use_case.prune(
             app.storages, app.instance, app.policy, datetime.now(UTC), app.settings.timezone, dry_run=dry_run
@@ -179,6 +183,44 @@ def doctor(as_json: bool) -> None:
     rows = [tables.finding(each) for each in found]
     _print(json.dumps(rows, indent=1) if as_json else tables.findings(found))
     _exit(use_case.exit_code(found))
+
+
+@cli.command()
+def run() -> None:
+    """Stay until SIGTERM, as the container does.
+
+    This version has no scheduler yet: all settings are checked, and backups are started by cron.
+    """
+    from threading import Event
+
+    from sidecar import daemon
+
+    stop = Event()
+    # Ending is what a daemon is told to do: no interruption, and exit code 0.
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    app = App.load(os.environ)
+    app.refuse_what_is_not_there_yet()
+    daemon.run(app.settings.backup_schedule, stop)
+
+
+@cli.command()
+@as_json
+def health(as_json: bool) -> None:
+    """Tell whether this container is healthy (exit code 0 or 1).
+
+    Settings are valid, targets can be read, the state folder can be written to, no restore was killed. It
+    does not look at the age of the newest backup yet, nor at Kimai and its database: see doctor.
+    """
+    from sidecar import health as use_case
+
+    try:
+        problems = use_case.examine(App.load(os.environ).health_job())
+    except KimaiBackupError as error:
+        problems = str(error).splitlines()
+    problems = [logs.redact(problem) for problem in problems]
+    found = {"healthy": not problems, "problems": problems}
+    _print(json.dumps(found, indent=1) if as_json else "\n".join(problems or ["healthy"]))
+    _exit(Exit.FAULT if problems else Exit.DONE)
 
 
 @cli.command()
@@ -215,6 +257,16 @@ def main() -> NoReturn:
     except Exception as error:  # the last line of defence: told, with a code of its own
         log.debug("traceback", exc_info=True)
         _fail(f"unexpected fault: {type(error).__name__}: {error}. LOG_LEVEL=debug shows where", Exit.FAULT)
+
+
+def _listing(app: App, instance: str | None) -> "Catalog":
+    """What lies on the targets; an instance that was asked for and isn't there is rather one that was misspelt."""
+    from sidecar.references import check_instance
+
+    listing = app.catalog()
+    if instance is not None:
+        check_instance(listing)
+    return listing
 
 
 def _interrupt(number: int, _: "FrameType | None") -> None:

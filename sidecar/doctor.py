@@ -11,9 +11,9 @@ from pathlib import Path
 
 from sidecar.catalog import catalog
 from sidecar.database import rights
-from sidecar.database.definitions import read_tables
 from sidecar.database.server import Session
 from sidecar.database.snapshot import Connect, take, why_alone
+from sidecar.database.tables import read_tables
 from sidecar.errors import ConfigurationError, Exit, KimaiBackupError
 from sidecar.kimai.instance import Instance
 from sidecar.storage.base import Storage
@@ -21,6 +21,10 @@ from sidecar.storage.base import Storage
 _CLOCK_BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 _SKEW = 120
 """Seconds by which this clock and the database's may differ before it is said."""
+_LOOK_AT_KIMAI = "Look at KIMAI_DIR: its disk, its owner, its rights."
+_LOOK_AT_DATABASE = "Look at DATABASE_URL, and whether its server can be reached from here."
+_LOOK_AT_STATE = "Set BACKUP_STATE_DIR to a folder that this user may write to."
+_LOOK_AT_TARGET = "Look at BACKUP_DIR: whether it is mounted, its disk, its rights."
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Job:
-    """What the doctor looks at. `backup_dir` is None without a local target."""
+    """What the doctor looks at. `backup_dir` is None without a local target; `storages` may be empty."""
 
     instance_name: str
     instance: Instance
@@ -55,22 +59,14 @@ class Job:
 def examine(job: Job) -> list[Finding]:
     """Try everything; a failure is a finding, and the next thing is tried."""
     findings: list[Finding] = []
-    for what, probe in (
-        ("Kimai", _kimai),
-        ("files", _files),
-        ("database", _database),
-        ("snapshot", _snapshot),
-        ("state folder", _state),
-        ("targets", _targets),
-        ("room", _room),
-        ("clock", _clock),
-    ):
+    for what, probe, code, mend in _PROBES:
         try:
+            # What a probe found before it failed stays.
             findings += probe(job)
         except KimaiBackupError as error:
             findings.append(Finding(what, error.what, error.mend, error.exit_code))
         except OSError as error:
-            findings.append(Finding(what, str(error), "", Exit.FAULT))
+            findings.append(Finding(what, str(error), mend, code))
     return findings
 
 
@@ -176,6 +172,8 @@ def _state(job: Job) -> Iterator[Finding]:
 
 def _targets(job: Job) -> Iterator[Finding]:
     """Write, read, list and delete a probe on each target."""
+    if not job.storages:
+        raise ConfigurationError("there is none, so nothing can be backed up", mend="Set BACKUP_DIR.")
     for storage in job.storages:
         key = f"kimai-backup-probe-{os.getpid()}"
         try:
@@ -188,6 +186,9 @@ def _targets(job: Job) -> Iterator[Finding]:
                 storage.delete(key)
         except KimaiBackupError as error:
             yield Finding(f"target {storage.name}", error.what, error.mend, error.exit_code)
+            continue
+        except OSError as error:
+            yield Finding(f"target {storage.name}", str(error), _LOOK_AT_TARGET, Exit.STORAGE)
             continue
         if same and listed:
             yield Finding(f"target {storage.name}", "writes, reads, lists and deletes")
@@ -229,3 +230,16 @@ def _clock(job: Job) -> Iterator[Finding]:
         yield Finding("clock", f"is {skew:.0f} s away from the database server's", "Set both by NTP.")
     else:
         yield Finding("clock", f"{now:%Y-%m-%d %H:%M} UTC, as the database server's")
+
+
+_PROBES: tuple[tuple[str, Callable[[Job], Iterator[Finding]], Exit, str], ...] = (
+    ("Kimai", _kimai, Exit.CONFIGURATION, _LOOK_AT_KIMAI),
+    ("files", _files, Exit.CONFIGURATION, _LOOK_AT_KIMAI),
+    ("database", _database, Exit.UNREACHABLE, _LOOK_AT_DATABASE),
+    ("snapshot", _snapshot, Exit.UNREACHABLE, _LOOK_AT_DATABASE),
+    ("state folder", _state, Exit.CONFIGURATION, _LOOK_AT_STATE),
+    ("targets", _targets, Exit.STORAGE, _LOOK_AT_TARGET),
+    ("room", _room, Exit.STORAGE, _LOOK_AT_TARGET),
+    ("clock", _clock, Exit.UNREACHABLE, _LOOK_AT_DATABASE),
+)
+"""Each probe, with code and mend for a fault of the system that nobody told better."""

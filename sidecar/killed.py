@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sidecar.database.compare import compare
-from sidecar.database.definitions import MARKER
-from sidecar.database.objects import contents, drop, kill, marked
+from sidecar.database.objects import MARKER, contents, drop, kill, marked
 from sidecar.database.snapshot import Connect, take
 from sidecar.errors import Refused
-from sidecar.kimai.recovery import Leftover, leftovers, recover
+from sidecar.kimai.recovery import Leftover
+from sidecar.kimai.target import Target
 from sidecar.state import RestoreNote, State
 
 log = logging.getLogger(__name__)
@@ -44,9 +44,9 @@ class Killed:
         return f"a restore of {self.note.backup} was killed" if self.note else "a restore that was killed left files"
 
 
-def find_killed(state: State, root: Path) -> Killed:
+def find_killed(state: State, kimai: Target) -> Killed:
     """Look for what a killed restore left; nothing is touched."""
-    return Killed(state.restore_note(), tuple(leftovers(root)) if root.is_dir() else (), state.journal)
+    return Killed(state.restore_note(), tuple(kimai.leftovers()), state.journal)
 
 
 def check_ours(killed: Killed, connect: Connect, database: str, *, files_only: bool, discard: bool) -> None:
@@ -74,13 +74,13 @@ def check_ours(killed: Killed, connect: Connect, database: str, *, files_only: b
         )
 
 
-def take_back(killed: Killed, state: State, connect: Connect, root: Path) -> None:
+def take_back(killed: Killed, state: State, connect: Connect, kimai: Target) -> None:
     """Drop what the killed restore made, put its old files back, delete its folders; `check_ours` comes first."""
     if killed.note is not None:
         objects = killed.objects or [("table", MARKER)]
         take_back_database(connect, objects if killed.note.objects else [], ())
     for leftover in killed.folders:
-        recover(root, leftover.run_id)
+        kimai.recover(leftover.run_id)
     state.clear_restore_note()
 
 

@@ -1,50 +1,40 @@
 """Everything that must be right before a restore touches anything: version, database, rights, room."""
 
-import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from sidecar.archive.source import Source
 from sidecar.database import rights
 from sidecar.database.objects import contents
-from sidecar.database.server import Session
-from sidecar.database.snapshot import Connect
+from sidecar.database.server import Session, quote_name
 from sidecar.database.url import parse
 from sidecar.errors import Refused, Unreachable
+from sidecar.kept import mounts_left_alone, moved_by_backup
 from sidecar.kimai import console as asked
-from sidecar.kimai.console import Console
-from sidecar.kimai.places import Places, room
-from sidecar.kimai.userdata import user_data
-from sidecar.manifest import Database, File
+from sidecar.kimai.installed import is_kimais, rows_allowed
+from sidecar.kimai.target import Target
+from sidecar.manifest import Database
+from sidecar.restore_job import Job
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _SHOWN = 3
 
 
-@dataclass(frozen=True)
-class Target:
-    """The Kimai and the database to restore into."""
-
-    connect: Connect
-    database_url: str
-    own_database_url: str | None
-    root: Path
-    console: Console
-    version_file: str | None
-
-
 @dataclass
 class Checked:
-    """What the checks found in order, and what they found worth a warning."""
+    """What the checks found in order, what they found worth a warning, and the tables of a fresh installation.
+
+    The latter are kind and name of what stands in the database, that nobody has used, and that is to make room.
+    """
 
     found: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    fresh: list[tuple[str, str]] = field(default_factory=list)
 
 
 def check(
-    target: Target,
+    job: Job,
     source: Source,
     *,
     only: Literal["database", "files"] | None,
@@ -56,30 +46,31 @@ def check(
     `passing_over`: kind and name of what a killed restore made, and a true run takes back before it looks.
     """
     checked = Checked()
-    _check_version(target, source, checked, accept_unknown=accept_unknown_version)
+    _check_version(job.kimai, source, checked, accept_unknown=accept_unknown_version)
     if only != "files":
-        _check_url(target)
-        session = target.connect()
+        _check_url(job)
+        session = job.connect()
         try:
-            _check_empty(session, passing_over)
+            checked.fresh = find_fresh(session, passing_over)
             _check_rights(session, source)
             if source.manifest is not None:
                 _check_server(session, source.manifest.database, checked)
         finally:
             session.close()
-        checked.found.append(f"database {parse(target.database_url).redacted} is empty and can be loaded into")
-    _check_cache(target.root)
+        state = "freshly installed" if checked.fresh else "empty"
+        checked.found.append(f"database {job.redacted_url} is {state} and can be loaded into")
+        checked.warnings += job.kimai.effects(source.manifest.app_secret if source.manifest else None)
+    job.kimai.check_cache()
     if only != "database":
-        _check_folders(target, source)
-        checked.found.append(f"{target.root} can be written to, with room for all files")
+        _check_files(job, source, checked)
     return checked
 
 
-def _check_version(target: Target, source: Source, checked: Checked, *, accept_unknown: bool) -> None:
+def _check_version(kimai: Target, source: Source, checked: Checked, *, accept_unknown: bool) -> None:
     """The documented rule: restore into exactly the version that was backed up."""
     wanted = source.kimai_version
     try:
-        running, _ = asked.read_version(target.console, target.version_file)
+        running, _ = asked.read_version(kimai.console, kimai.version_file())
     except Unreachable as error:
         if not accept_unknown:
             raise Refused(
@@ -104,28 +95,40 @@ def _check_version(target: Target, source: Source, checked: Checked, *, accept_u
         checked.found.append(f"Kimai {running} is installed, and the backup is of that version")
 
 
-def _check_url(target: Target) -> None:
+def _check_url(job: Job) -> None:
     """Kimai must mean the same database as we do: its console and its web server would use another one."""
-    if not target.own_database_url:
+    named = None if job.is_own_url else job.kimai.own_database_url()
+    if not named:
         return
-    own, ours = parse(target.own_database_url), parse(target.database_url)
+    own, ours = parse(named), parse(job.database_url)
     same_host = own.host == ours.host or {own.host, ours.host} <= _LOOPBACK
     same_place = own.unix_socket == ours.unix_socket if own.unix_socket else same_host and own.port == ours.port
     if not same_place or own.database != ours.database:
         raise Refused(
-            f"Kimai's own .env names {own.redacted}, DATABASE_URL names {ours.redacted}",
+            f"Kimai's own settings name {own.redacted}, DATABASE_URL names {ours.redacted}",
             mend="Make both name the same database, or leave DATABASE_URL unset.",
         )
 
 
-def _check_empty(session: Session, passing_over: Collection[tuple[str, str]]) -> None:
+def find_fresh(session: Session, passing_over: Collection[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The tables that an installation made and nobody has used; none for an empty database, else `Refused`."""
     there = [each for each in contents(session) if each not in passing_over]
-    if there:
-        shown = ", ".join(f"{kind} {name}" for kind, name in there[:_SHOWN])
+    used = [f"{kind} {name}" for kind, name in there if kind != "table" or not is_kimais(name)]
+    used = used or [f"table {name}, which has rows" for _, name in there if _has_more(session, name)]
+    if used:
         raise Refused(
-            f"database {session.database} is not empty: {len(there)} objects, such as {shown}",
+            f"database {session.database} is not empty: {len(there)} objects, such as {', '.join(used[:_SHOWN])}",
             mend="Restore into an empty database: make a new one, or drop and create this one if it can go.",
         )
+    return there
+
+
+def _has_more(session: Session, table: str) -> bool:
+    """Whether a table has more rows than a Kimai that nobody uses has in it."""
+    allowed = rows_allowed(table)
+    if allowed is None:
+        return False
+    return bool(session.query(f"SELECT 1 FROM {quote_name(table)} LIMIT {allowed}, 1"))  # noqa: S608 - quoted
 
 
 def _check_rights(session: Session, source: Source) -> None:
@@ -156,39 +159,11 @@ def _check_server(session: Session, backup: Database, checked: Checked) -> None:
         )
 
 
-def _check_folders(target: Target, source: Source) -> None:
-    paths = user_data(target.root).paths
+def _check_files(job: Job, source: Source, checked: Checked) -> None:
     try:
-        rooms = room(target.root, source.files, paths)
-        folders = [each.folder for each in rooms] + _exchanged_in(target.root, source.files, paths)
+        alone = mounts_left_alone(job.kimai, source, job.database_url)
     except OSError as error:
-        raise Refused(f"KIMAI_DIR {target.root} can't be looked into: {error}") from error
-    for each in rooms:
-        if each.free < each.needed:
-            raise Refused(
-                f"{each.folder} has {each.free} bytes free, the files need {each.needed} beside what is there",
-                mend="Make room there.",
-            )
-    for folder in folders:
-        while not folder.exists():
-            folder = folder.parent
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise Refused(f"{folder} can't be written to", mend="Run the restore as root, or as Kimai's own user.")
-
-
-def _check_cache(root: Path) -> None:
-    """It is emptied at the end: what can't be is better known before everything is loaded."""
-    cache = root / "var" / "cache"
-    if cache.is_symlink() or (cache.exists() and not os.access(cache, os.W_OK | os.X_OK)):
-        raise Refused(
-            f"{cache} is a link, or can't be written to, and a restore empties it",
-            mend="Make it a folder, and run the restore as root or as Kimai's own user.",
-        )
-
-
-def _exchanged_in(root: Path, files: Iterable[File], paths: Iterable[str]) -> list[Path]:
-    """The folders in which a restore renames: the one above each path of user data, a mount itself."""
-    mounts = {os.fsdecode(mount) for mount in Places(root, paths).mounts}
-    names = [file.path for file in files]
-    restored = [path for path in paths if any(name == path or name.startswith(f"{path}/") for name in names)]
-    return sorted({root / path if path in mounts else (root / path).parent for path in restored})
+        raise Refused(f"KIMAI_DIR {job.kimai.root} can't be looked into: {error}") from error
+    checked.found += [f"{path} is mounted by itself and equal already: it stays as it is" for path in alone]
+    files = [file for file in source.files if file.path not in alone]
+    checked.found += job.kimai.check(files, moved_by_backup(job.kimai, source))

@@ -1,7 +1,7 @@
 """Delete what retention gives up: on each target only what is ours, the manifest first, with a reason."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
@@ -13,6 +13,14 @@ from sidecar.retention import Candidate, Decision, Policy, plan
 from sidecar.storage.base import Storage
 
 log = logging.getLogger(__name__)
+
+_PATIENCE = 20
+"""How many damaged ones are looked past: where there are more, it is rather the target, or this version, that errs."""
+_NO_END = f"nothing is given up here: {_PATIENCE} or more of the newest are damaged. Look at the target first"
+
+
+Plan = Callable[[Iterable[Candidate]], list[Decision]]
+Decide = Callable[[Storage, dict[BackupId, Copy]], tuple[Decision, ...]]
 
 
 @dataclass(frozen=True)
@@ -30,25 +38,35 @@ class Pruned:
 
 
 def prune(
-    storages: Sequence[Storage], instance: str, policy: Policy, now: datetime, tz: tzinfo, *, dry_run: bool
+    storages: Sequence[Storage],
+    instance: str,
+    policy: Policy,
+    now: datetime,
+    tz: tzinfo,
+    *,
+    dry_run: bool,
+    coming: BackupId | None = None,
 ) -> list[Pruned]:
     """Apply the policy to each target by itself; a dry run decides the same and deletes nothing.
 
+    With `coming`, a dry run decides as if that backup were there already: what its own prune would do.
     A target that fails is told in its result and doesn't keep the others from being pruned. The caller
     holds the instance's lock, and calls this only after a run that succeeded.
     """
-    return [_prune_target(storage, instance, policy, now, tz, dry_run=dry_run) for storage in storages]
+
+    def decide(storage: Storage, copies: dict[BackupId, Copy]) -> tuple[Decision, ...]:
+        return _decide(storage, copies, lambda candidates: plan(candidates, policy, now, tz), coming)
+
+    return [_prune_target(storage, instance, decide, dry_run=dry_run or coming is not None) for storage in storages]
 
 
-def _prune_target(
-    storage: Storage, instance: str, policy: Policy, now: datetime, tz: tzinfo, *, dry_run: bool
-) -> Pruned:
+def _prune_target(storage: Storage, instance: str, decide: Decide, *, dry_run: bool) -> Pruned:
     result = Pruned(storage.name)
     try:
         listing = catalog([storage], instance)
         strays = listing.orphans + listing.broken
         copies = {backup.id: backup.copies[0] for backup in listing.backups}
-        result = replace(result, strays=strays, decisions=_decide(storage, copies, policy, now, tz))
+        result = replace(result, strays=strays, decisions=decide(storage, copies))
         for stray in strays:
             log.warning("%s on %s is no whole backup: left alone", stray.key, stray.target)
         if not dry_run:
@@ -63,26 +81,52 @@ def _prune_target(
 
 
 def _decide(
-    storage: Storage, copies: dict[BackupId, Copy], policy: Policy, now: datetime, tz: tzinfo
+    storage: Storage, copies: dict[BackupId, Copy], planned_of: Plan, coming: BackupId | None
 ) -> tuple[Decision, ...]:
-    """The plan, but for what it would delete that isn't ours; only the manifests of those are read."""
-    planned = plan(
-        (Candidate(backup_id, copy.proven, copy.damaged) for backup_id, copy in copies.items()),
-        policy,
-        now,
-        tz,
-    )
-    return tuple(decision if decision.keep else _unless_not_ours(storage, decision) for decision in planned)
+    """The plan, made with what the manifests tell of the backups that it rests on and of those that it gives up.
+
+    What stands for the newest is looked at until enough is whole, so that no archive that was cut takes the place
+    of one that can be restored; the other manifests are not read.
+    """
+    problems: dict[BackupId, str | None] = {coming: None} if coming else {}
+    while True:
+        candidates = [
+            Candidate(backup_id, copy.proven, copy.damaged or bool(problems.get(backup_id)))
+            for backup_id, copy in copies.items()
+        ]
+        planned = planned_of([*candidates, Candidate(coming)] if coming else candidates)
+        unseen = [each.id for each in planned if each.counted and each.id not in problems]
+        lost_patience = sum(problem is not None for problem in problems.values()) >= _PATIENCE
+        if not unseen or lost_patience:
+            break
+        problems |= {backup_id: _problem(storage, backup_id, copies[backup_id]) for backup_id in unseen}
+    planned = [each for each in planned if each.id != coming]
+    for each in planned:
+        if not each.keep:
+            problems[each.id] = _NO_END if unseen else _problem(storage, each.id, copies[each.id])
+    return tuple(_keep(each, problem) if (problem := problems.get(each.id)) else each for each in planned)
 
 
-def _unless_not_ours(storage: Storage, decision: Decision) -> Decision:
-    """Keep what isn't shown to be ours: a name can be anybody's."""
+def _keep(decision: Decision, reason: str) -> Decision:
+    """Keep what is not as it should be: nobody has looked at it yet, and a name can be anybody's."""
+    return Decision(decision.id, keep=True, reasons=(reason, *(decision.reasons if decision.keep else ())))
+
+
+def _problem(storage: Storage, backup_id: BackupId, copy: Copy) -> str | None:
+    """Why a copy is not shown to be a backup of ours: its manifest, or a size that is not the manifest's.
+
+    Said in the log as well. Raises `StorageFailed`.
+    """
     try:
-        read_manifest(storage, decision.id)
+        archive = read_manifest(storage, backup_id).archive
     except (Damaged, ObjectNotFound) as error:
-        log.warning("%s on %s is left alone: %s", decision.id, storage.name, error)
-        return Decision(decision.id, keep=True, reasons=(f"its manifest isn't ours: {error.what}",))
-    return decision
+        log.warning("%s on %s is left alone: %s", backup_id, storage.name, error)
+        return f"its manifest isn't ours: {error.what}"
+    if archive is None or archive.size == copy.size:
+        return None
+    problem = f"damaged: {copy.archive_key} has {copy.size} bytes, its manifest says {archive.size}"
+    log.warning("%s on %s is left alone: %s", backup_id, storage.name, problem)
+    return f"{problem}; kept, but not counted: `kimai-backup verify {backup_id}`"
 
 
 def _delete(storage: Storage, copy: Copy, decision: Decision) -> None:

@@ -1,96 +1,30 @@
 """Restore: check everything, load and compare the database, exchange the files, let Kimai show that it works."""
 
 import logging
-import os
 import secrets
 import signal
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Literal
 
-import msgspec
-
-from sidecar.archive.names import link_stays_inside, safe_path
 from sidecar.archive.source import Source
-from sidecar.database.compare import compare
-from sidecar.database.definitions import MARKER
-from sidecar.database.load import Load
-from sidecar.database.objects import mark
-from sidecar.database.snapshot import Connect, take
-from sidecar.errors import Damaged, Refused, Unreachable
+from sidecar.database.objects import MARKER
+from sidecar.errors import Refused, Unreachable
 from sidecar.killed import check_ours, find_killed, take_back, take_back_database
 from sidecar.kimai import console as asked
-from sidecar.kimai.console import Console
-from sidecar.kimai.environment import plan_env
-from sidecar.kimai.staging import Staging, empty_cache
-from sidecar.kimai.userdata import LOCAL_YAML, moved_data
-from sidecar.manifest import Database, File
-from sidecar.precheck import Target, check
-from sidecar.report.progress import Progress
-from sidecar.state import RestoreNote, State
+from sidecar.kimai import web
+from sidecar.kimai.target import Exchange, Rest
+from sidecar.precheck import check
+from sidecar.restore_database import load_database, loading
+from sidecar.restore_files import prepare_staging, stage_files
+from sidecar.restore_job import Job, Report
+from sidecar.state import RestoreNote
+
+__all__ = ["Job", "Report", "restore"]
 
 log = logging.getLogger(__name__)
 
-BLOCK = 1 << 20
-_SMALL_LIMIT = 1 << 20
-_SHOWN = 5
-
 Part = Literal["database", "files"]
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a restore works with. `open_backup` finds, fetches and opens what the user named."""
-
-    open_backup: Callable[[str], AbstractContextManager[Source]]
-    connect: Connect
-    connections: int
-    database_url: str
-    redacted_url: str
-    own_database_url: str | None
-    root: Path
-    console: Console
-    version_file: str | None
-    protect: tuple[Path, ...]
-    state: State
-    progress: Progress
-
-    @property
-    def target(self) -> Target:
-        """The Kimai and the database to restore into, as the checks see them."""
-        return Target(
-            connect=self.connect,
-            database_url=self.database_url,
-            own_database_url=self.own_database_url,
-            root=self.root,
-            console=self.console,
-            version_file=self.version_file,
-        )
-
-
-@dataclass
-class Report:
-    """What a restore did, or would do: its steps and what an admin should know, a sentence each."""
-
-    backup: str
-    steps: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    dry_run: bool = False
-
-    def step(self, text: str) -> None:
-        """Say and keep what was done."""
-        if not self.dry_run:
-            log.info("%s", text)
-        self.steps.append(text)
-
-    def note(self, text: str) -> None:
-        """Say and keep what an admin should know."""
-        if text not in self.notes:
-            if not self.dry_run:
-                log.warning("%s", text)
-            self.notes.append(text)
 
 
 def restore(
@@ -108,7 +42,7 @@ def restore(
     """
     with job.state.lock("restore"):
         report = Report(reference, dry_run=dry_run)
-        killed = find_killed(job.state, job.root)
+        killed = find_killed(job.state, job.kimai)
         with job.open_backup(reference) as source:
             report.backup = source.label
             job.progress.phase("check the backup", total=source.size)
@@ -116,7 +50,7 @@ def restore(
             report.step(f"{source.label} is whole, every byte as its manifest says")
             check_ours(killed, job.connect, job.redacted_url, files_only=only == "files", discard=discard_killed)
             checked = check(
-                job.target,
+                job,
                 source,
                 only=only,
                 accept_unknown_version=accept_unknown_version,
@@ -132,25 +66,29 @@ def restore(
                 report.steps += _plan(source, only)
                 return report
             if killed:
-                take_back(killed, job.state, job.connect, job.root)
+                take_back(killed, job.state, job.connect, job.kimai)
             _carry_out(job, source, only, report, accept_unknown_version=accept_unknown_version)
         return report
 
 
 def _carry_out(job: Job, source: Source, only: Part | None, report: Report, *, accept_unknown_version: bool) -> None:
-    note = RestoreNote(
-        backup=source.label, database=job.redacted_url, run_id=secrets.token_hex(8), root=str(job.root.resolve())
-    )
+    root = str(job.kimai.root.resolve())
+    note = RestoreNote(backup=source.label, database=job.redacted_url, run_id=secrets.token_hex(8), root=root)
     job.state.write_restore_note(note)
     try:
+        job.progress.phase("stop Kimai")
         with (
-            _database(job, source, note, report) if only != "files" else nullcontext() as load,
-            _files(job, source, note, report) if only != "database" else nullcontext() as staging,
+            job.kimai.at_rest() as rest,
+            loading(job, source, note, report) if only != "files" else nullcontext() as load,
+            prepare_staging(job, source, note, report) if only != "database" else nullcontext() as staging,
+            _stopped_on_failure(rest),
         ):
             if load is not None:
-                _load(job, source, load, report)
+                load_database(job, source, load, report)
             if staging is not None:
-                _stage(job, source, staging, report)
+                stage_files(job, source, staging, report)
+            job.progress.phase("start Kimai")
+            rest.start()
             _bring_up(job, only, report, accept_unknown_version=accept_unknown_version)
             if load is not None:
                 load.enable_events()
@@ -161,14 +99,27 @@ def _carry_out(job: Job, source: Source, only: Part | None, report: Report, *, a
                     report.note(line)
     except BaseException:
         # Where taking back failed as well, the note stays: the next restore tries again.
-        if note.phase == "settled" or not (note.objects or find_killed(job.state, job.root).folders):
+        if note.phase == "settled" or not (note.objects or find_killed(job.state, job.kimai).folders):
             job.state.clear_restore_note()
         raise
     job.state.clear_restore_note()
     report.step(f"{source.label} is restored")
 
 
-def _settle(job: Job, note: RestoreNote, staging: Staging | None) -> None:
+@contextmanager
+def _stopped_on_failure(rest: Rest) -> Iterator[None]:
+    """Nothing is taken back from under a Kimai that runs."""
+    try:
+        yield
+    except BaseException:
+        try:
+            rest.stop()
+        except Unreachable as error:
+            log.warning("Kimai is not stopped while what was made is taken back: %s", error)
+        raise
+
+
+def _settle(job: Job, note: RestoreNote, staging: Exchange | None) -> None:
     """From here on the restore counts: nothing that happens later may take it back, and no signal comes in between."""
     with _uninterrupted():
         note.phase = "settled"
@@ -194,136 +145,13 @@ def _uninterrupted() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-# ── The database ─────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@contextmanager
-def _database(job: Job, source: Source, note: RestoreNote, report: Report) -> Iterator[Load]:
-    """A load into the empty database; leaving by an error before all is settled takes away what it made."""
-
-    def making(kind: str, name: str) -> None:
-        if [kind, name] not in note.objects:
-            note.objects.append([kind, name])
-            job.state.write_restore_note(note)
-
-    load = Load(job.connect, job.connections, making=making, advance=job.progress.advance)
-    try:
-        note.objects = [["table", MARKER], *_objects(source)]
-        note.expected = source.manifest.database if source.manifest else None
-        job.state.write_restore_note(note)
-        session = job.connect()
-        try:
-            mark(session, note.run_id)
-        finally:
-            session.close()
-        yield load
-    except BaseException:
-        if note.phase != "settled":
-            log.warning("taking back what was loaded into %s", job.redacted_url)
-            take_back_database(job.connect, [(kind, name) for kind, name in note.objects], [load.thread_id])
-            note.objects = []
-        raise
-    finally:
-        load.close()
-    for line in load.loaded.warnings:
-        report.note(line)
-
-
-def _objects(source: Source) -> list[list[str]]:
-    """Kind and name of all that our own backup will make, so that the journal knows them before the first."""
-    if source.manifest is None:
-        return []
-    database = source.manifest.database
-    found = [["table", table.name] for table in database.tables]
-    return found + [[each.kind, each.name] for each in database.objects]
-
-
-def _load(job: Job, source: Source, load: Load, report: Report) -> None:
-    job.progress.phase("load the database", total=source.database_size)
-    with source.open(source.database_name) as sql:
-        load.run(iter(lambda: sql.read(BLOCK), b""))
-    if source.manifest is None:
-        report.step(f"{source.database_name} is loaded")
-        report.note("the database can't be compared: the zip doesn't say what was in it")
-        return
-    _compare(job, source.manifest.database, report)
-
-
-def _compare(job: Job, expected: Database, report: Report) -> None:
-    rows = sum(table.rows for table in expected.tables)
-    job.progress.phase("compare the database", total=rows, unit="items")
-    with take(job.connect, job.connections) as snapshot:
-        differences = compare(snapshot, expected, job.progress.advance)
-    if differences:
-        shown = "; ".join(str(difference) for difference in differences[:_SHOWN])
-        more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
-        raise Damaged(f"what was loaded isn't what was backed up: {shown}{more}")
-    report.step(f"the database is loaded and equal: {len(expected.tables)} tables, {rows} rows")
-
-
-# ── The files ────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _files(job: Job, source: Source, note: RestoreNote, report: Report) -> Staging:
-    environments = {
-        file.path: _small(source, file) for file in source.files if file.path.startswith(".env") and file.kind == "file"
-    }
-    beside = plan_env(job.root, environments, job.database_url)
-    for path, name in beside.items():
-        report.note(f"the backup's {path} differs from the one in force and is laid beside it as {name}")
-    local = next((file for file in source.files if file.path == LOCAL_YAML and file.kind == "file"), None)
-    also = moved_data(job.root, _small(source, local)) if local else []
-    return Staging(job.root, note.run_id, also=also, keep_beside=beside, protect=job.protect)
-
-
-def _small(source: Source, file: File) -> bytes:
-    with source.open(file.path) as stream:
-        return stream.read(_SMALL_LIMIT)
-
-
-def _stage(job: Job, source: Source, staging: Staging, report: Report) -> None:
-    job.progress.phase("restore the files", total=sum(file.size for file in source.files))
-    owner = next(folder for folder in (job.root / "var", job.root) if folder.is_dir()).stat()
-    for file in source.files:
-        if file.kind == "link":
-            target = file.target_bytes if file.target_bytes is not None else (file.target or "").encode()
-            if not link_stays_inside(safe_path(file.path), target):
-                report.note(f"link {file.path} leads outside of Kimai and is not restored")
-                continue
-        if file.kind != "file":
-            staging.write(_tame(file, owner))
-            continue
-        with source.open(file.path) as stream:
-            staging.write(_tame(file, owner), iter(lambda: stream.read(BLOCK), b""))
-        job.progress.advance(file.size)
-    staging.swap()
-    count = sum(file.kind == "file" for file in source.files)
-    report.step(f"{count} files are in place; what was there is set aside until Kimai has shown that it works")
-    for path in staging.kept:
-        report.note(f"{path} is not in the backup and stays as it is")
-
-
-def _tame(file: File, owner: os.stat_result) -> File:
-    """Without setuid and setgid, as a backup may be anybody's; with an owner where the zip knows none."""
-    known = file.uid >= 0
-    return msgspec.structs.replace(
-        file,
-        mode=file.mode & ~0o6000,
-        uid=file.uid if known else owner.st_uid,
-        gid=file.gid if known else owner.st_gid,
-    )
-
-
-# ── Kimai's own word, and what a kill left ───────────────────────────────────────────────────────────────────
-
-
 def _bring_up(job: Job, only: Part | None, report: Report, *, accept_unknown_version: bool) -> None:
     """What Kimai's documentation asks for after a restore, and the proof that code and database fit."""
     job.progress.phase("bring Kimai up")
-    empty_cache(job.root)
-    asked.reload(job.console)
+    job.kimai.empty_cache()
+    asked.reload(job.kimai.console)
     try:
-        version, _ = asked.read_version(job.console, job.version_file)
+        version, _ = asked.read_version(job.kimai.console, job.kimai.version_file())
     except Unreachable:
         if not accept_unknown_version:
             raise
@@ -331,14 +159,17 @@ def _bring_up(job: Job, only: Part | None, report: Report, *, accept_unknown_ver
     report.step(f"Kimai {version} is reloaded, its cache built anew")
     if only == "files":
         return
-    state = asked.migrations(job.console)
+    state = asked.migrations(job.kimai.console)
     if state != "up-to-date":
         raise Refused(f"Kimai says that the restored database doesn't fit its code ({state}): all is taken back")
-    asked.list_users(job.console)
+    asked.list_users(job.kimai.console)
     report.step("Kimai reads its users from the restored database, and its migrations are up to date")
+    if job.kimai_url:
+        web.check_login(job.kimai_url)
+        report.step(f"Kimai's login page answers at {web.redacted(job.kimai_url)}")
 
 
-def _plan(source: Source, only: Iterable[str] | None) -> list[str]:
+def _plan(source: Source, only: Part | None) -> list[str]:
     lines = []
     if only != "files":
         lines.append(f"would load {source.database_name} ({source.database_size} bytes) and compare it")

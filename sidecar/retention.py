@@ -27,7 +27,7 @@ class Policy(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A backup as its target's names tell of it; `damaged` if a drill of it did not match."""
+    """A backup as its target's names tell of it; `damaged` if a drill of it did not match, or it is known to be cut."""
 
     id: BackupId
     proven: bool = False
@@ -35,11 +35,15 @@ class Candidate(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What becomes of one backup, and every reason for it."""
+    """What becomes of one backup, and every reason for it.
+
+    `counted` is one that is kept as the newest, or newest proven: were it damaged, another would take its place.
+    """
 
     id: BackupId
     keep: bool
     reasons: tuple[str, ...]
+    counted: bool = False
 
 
 @dataclass(slots=True)
@@ -49,9 +53,11 @@ class _Case:
     candidate: Candidate
     age: float
     reasons: tuple[str, ...] = ()
+    counted: bool = False
 
-    def keep(self, reason: str) -> None:
+    def keep(self, reason: str, *, counted: bool = False) -> None:
         self.reasons = (*self.reasons, reason)
+        self.counted = self.counted or counted
 
     @property
     def is_sound(self) -> bool:
@@ -103,11 +109,14 @@ def _keep_the_newest(past: Sequence[_Case], policy: Policy) -> None:
     ordinary = [case for case in sound if case.is_ordinary]
     # If nothing sound is there, then the newest of the damaged is better than nothing.
     for case in _without_repeats(sound[:least] + ordinary[:least]) or past[:1]:
-        case.keep(f"among the newest {least}" if case.is_sound else "the newest, as all up to now are damaged")
+        if case.is_sound:
+            case.keep(f"among the newest {least}", counted=True)
+        else:
+            case.keep("the newest, as all up to now are damaged")
     proven = [case for case in sound if case.candidate.proven]
     proven_ordinary = [case for case in ordinary if case.candidate.proven]
     for case in _without_repeats(proven[:1] + proven_ordinary[:1]):
-        case.keep("the newest proven")
+        case.keep("the newest proven", counted=True)
 
 
 def _without_repeats(cases: Iterable[_Case]) -> list[_Case]:
@@ -161,7 +170,7 @@ _BUCKETS: tuple[tuple[str, str, Callable[[date], str]], ...] = (
 
 def _decide(case: _Case, policy: Policy) -> Decision:
     if case.reasons:
-        return Decision(case.candidate.id, keep=True, reasons=case.reasons)
+        return Decision(case.candidate.id, keep=True, reasons=case.reasons, counted=case.counted)
     days = int(case.age // DAY)
     reason = f"older than {_days(policy.days)} ({days}), and no other rule keeps it"
     return Decision(case.candidate.id, keep=False, reasons=(reason,))

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sidecar.backup import Rehearsal
     from sidecar.doctor import Finding
-    from sidecar.kimai.files import Survey
-    from sidecar.manifest import Kimai, Manifest
+    from sidecar.manifest import Manifest
     from sidecar.prune import Pruned
     from sidecar.restore import Report
     from sidecar.verify import Verified
@@ -72,13 +72,18 @@ def manifest(found: "Manifest") -> str:
     return "\n".join([*lines, "", grid(("TABLE", "ROWS", "DIGEST"), rows)])
 
 
-def rehearsal(found: "tuple[Kimai, Survey, int]") -> str:
-    """`backup --dry-run`: what a backup would read."""
-    kimai, survey, tables = found
-    lines = [f"Kimai {kimai.version}, {tables} tables, {len(survey.entries)} files and folders ({amount(survey.size)})"]
+def rehearsal(found: "Rehearsal") -> str:
+    """`backup --dry-run`: what a backup would read, and what its prune would do."""
+    survey = found.survey
+    lines = [
+        f"Kimai {found.kimai.version}, {found.tables} tables, {len(survey.entries)} files and folders"
+        f" ({amount(survey.size)})"
+    ]
     lines += [f"missing     {name}" for name in survey.missing]
     lines += [f"unreadable  {name}" for name in survey.unreadable]
-    return "\n".join(lines)
+    if found.not_pruned:
+        return "\n".join([*lines, f"nothing would be pruned: {found.not_pruned}"])
+    return "\n".join([*lines, "", pruned(found.pruned, dry_run=True)])
 
 
 def verification(results: "Sequence[Verified]") -> str:

@@ -35,6 +35,7 @@ class ArchiveReader:
     def __init__(self, path: Path) -> None:
         self._zip = HostileZip(path)
         self._inner: Manifest | None = None
+        self._checked: Manifest | None = None
         self._expected: dict[str, _Expected] = {}
 
     def __enter__(self) -> Self:
@@ -78,6 +79,7 @@ class ArchiveReader:
             if member.info.file_size != want.size:
                 raise Damaged(f"{label} holds {name!r} with {member.info.file_size} bytes, not {want.size}")
         self._expected = expected
+        self._checked = manifest
 
     def open(self, name: str) -> BinaryIO:
         """Give the bytes of a file that the manifest names, or a link's target; only after `check`.
@@ -90,12 +92,13 @@ class ArchiveReader:
         return self._zip.open(self._zip.members[name], want.size, want.sha256)
 
     def verify(self, manifest: Manifest, progress: Callable[[int], None] | None = None) -> None:
-        """`check`, then read every byte of every entry and compare its SHA-256 with the manifest's.
+        """`check` where that was not done yet, then compare every entry's bytes with the manifest's SHA-256.
 
         `progress` is told how many more bytes were read, unpacked: in all `manifest.database.size` and
         every file's.
         """
-        self.check(manifest)
+        if manifest is not self._checked:  # The whole zip is hashed there: once is enough.
+            self.check(manifest)
         for name in sorted(self._expected, key=lambda name: self._zip.members[name].info.header_offset):
             with self.open(name) as stream:
                 while block := stream.read(BLOCK):
@@ -144,11 +147,6 @@ def _expected_entry(file: File) -> _Expected:
     if file.sha256 is None:
         raise Damaged(f"manifest names {file.path!r} without its SHA-256")
     return _Expected("file", file.size, file.sha256)
-
-
-def exact_path(file: File) -> bytes:
-    """The file's path, relative to Kimai's root, as it was on its own file system."""
-    return file.path.encode() if file.path_bytes is None else file.path_bytes
 
 
 def link_target(file: File) -> bytes:

@@ -1,5 +1,6 @@
 """A zip to restore from, whoever wrote it: ours, the documented script's, EasyBackup's."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,8 +43,11 @@ class Source:
 @contextmanager
 def open_source(path: Path, manifest: Manifest | None = None) -> Iterator[Source]:
     """Open a zip; `manifest` is the one beside it, where there is one. Raises `Damaged`, `NoSuchBackup`."""
-    if not path.is_file():
-        raise NoSuchBackup(f"there is no file {path}", mend="Give an ID, `latest`, or the path of a zip.")
+    # Unlike Path's, it raises for no name: too long, or below a folder that this user may not enter.
+    if not os.path.isfile(path):  # noqa: PTH113
+        raise NoSuchBackup(
+            f"there is no file {path} that this user can see", mend="Give an ID, `latest`, or the path of a zip."
+        )
     if manifest is not None or identify(path) == "ours":
         with ArchiveReader(path) as reader:
             yield _ours(reader, path, manifest or _beside(path))

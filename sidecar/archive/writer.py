@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
-from sidecar.errors import StorageFailed
+from sidecar.archive.entries import DIRECTORY_LIMIT
+from sidecar.errors import Refused, StorageFailed
 from sidecar.manifest import Archive
 
 if TYPE_CHECKING:
@@ -59,8 +60,9 @@ def write_archive(entries: Iterable[Entry], file: BinaryIO) -> Archive:
 
     Each entry is asked for only after the one before it has been read to its end, so the last one (the
     manifest) may be made from what the others turned out to be. The file needs no seeking, and stays open:
-    fsync is the caller's. Raises `StorageFailed` where the file takes no more, `ValueError` for a name that
-    comes twice (no reader could tell the two apart); errors of the entries themselves pass as they are.
+    fsync is the caller's. Raises `StorageFailed` where the file takes no more, `Refused` for more entries than a
+    restore reads (DIRECTORY_LIMIT), `ValueError` for a name that comes twice (no reader could tell the two apart);
+    errors of the entries themselves pass as they are.
     """
     from sidecar.archive.zipstream import ZipStream  # Loaded here: only a backup needs ISA-L.
 
@@ -76,6 +78,12 @@ def write_archive(entries: Iterable[Entry], file: BinaryIO) -> Archive:
             archive.add_whole(entry.name, entry.mode, seconds, b"".join(entry.chunks))
         else:
             archive.add_stream(entry.name, entry.mode, seconds, entry.chunks, _compressor(stored=entry.stored))
+        if archive.directory_size > DIRECTORY_LIMIT:
+            raise Refused(
+                f"the archive's directory has grown to {archive.directory_size} bytes after {len(names)} entries, "
+                f"more than a restore reads ({DIRECTORY_LIMIT})",
+                mend="Look for a folder with very many files among Kimai's user data.",
+            )
     archive.finish()
     out.flush()
     return Archive(size=out.size, sha256=out.digest.hexdigest())

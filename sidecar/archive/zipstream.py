@@ -79,6 +79,8 @@ class ZipStream:
         self._offset = 0
         self._count = 0
         self._directory: list[bytes] = []
+        self.directory_size = 0
+        """Bytes that the directory takes so far."""
 
     def add_whole(self, name: str, mode: int, seconds: int, content: bytes) -> None:
         """Store a folder (no content), a link (its target), or something as small, as it is."""
@@ -141,7 +143,9 @@ class ZipStream:
         )
 
     def _close(self, record: _Record) -> None:
-        self._directory.append(_central(record))
+        central = _central(record)
+        self._directory.append(central)
+        self.directory_size += len(central)
         self._count += 1
 
 

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sidecar.database.definitions import Table, read_schema
+from sidecar.database.definitions import read_schema
 from sidecar.database.dump import newest_migration
 from sidecar.database.packets import Digest
 from sidecar.database.rows import read_rows
 from sidecar.database.snapshot import Snapshot
+from sidecar.database.tables import Table
 from sidecar.manifest import Database
 
 

@@ -4,12 +4,14 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
-from sidecar.database.definitions import EVENT_ENABLED, Created, Schema, Table, create_table, read_schema, read_tables
+from sidecar.database.created import EVENT_ENABLED, Created
+from sidecar.database.definitions import Schema, read_schema
 from sidecar.database.packets import Digest, Packet
 from sidecar.database.render import insert_head
 from sidecar.database.rows import read_rows
 from sidecar.database.server import DefinitionChanged, Session, quote_name, quote_text
 from sidecar.database.snapshot import Snapshot
+from sidecar.database.tables import Table, create_table, read_tables
 from sidecar.manifest import Database
 from sidecar.manifest import Table as TableEntry
 

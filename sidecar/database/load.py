@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from sidecar.database.definitions import without_definer
+from sidecar.database.created import without_definer
 from sidecar.database.keys import Bare, bare
 from sidecar.database.lexer import beginning
 from sidecar.database.loaders import Loaders, refused

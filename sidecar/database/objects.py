@@ -4,10 +4,12 @@ import logging
 import time
 from collections.abc import Iterable
 
-from sidecar.database.definitions import MARKER
 from sidecar.database.server import QueryFailed, Session, quote_name, quote_text
 
 log = logging.getLogger(__name__)
+
+MARKER = "kimai_backup_restore"
+"""The table that marks a load under way (`mark`)."""
 
 KILL_DEADLINE = 30
 """Seconds that a killed statement may take to be undone."""

@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from sidecar.database.definitions import Table
 from sidecar.database.render import ROW_SEPARATOR
+from sidecar.database.tables import Table
 
 STATEMENT_LIMIT = 1_000_000
 """Bytes that an INSERT stays under unless one row is larger."""

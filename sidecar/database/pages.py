@@ -6,12 +6,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from threading import Lock
 
-from sidecar.database.definitions import Table
 from sidecar.database.packets import STATEMENT_LIMIT, Packet, portions
 from sidecar.database.raw import read_raw
 from sidecar.database.render import END_OF_ROW, ROW_SEPARATOR, row_expression
 from sidecar.database.server import Session, quote_name
 from sidecar.database.snapshot import Snapshot
+from sidecar.database.tables import Table
 from sidecar.errors import KimaiBackupError
 
 _AIM = 900_000

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from contextlib import closing
 
-from sidecar.database.definitions import Column, Table
 from sidecar.database.packets import Packet
 from sidecar.database.render import escape, is_bytes, is_long, quote_value, raw_value, value_expression
 from sidecar.database.server import Row, Session
+from sidecar.database.tables import Column, Table
 from sidecar.errors import KimaiBackupError
 
 RAW_LIMIT = 1_000_000

@@ -2,8 +2,8 @@
 
 from binascii import hexlify
 
-from sidecar.database.definitions import INTEGERS, Column, Table
 from sidecar.database.server import quote_name
+from sidecar.database.tables import INTEGERS, Column, Table
 from sidecar.errors import KimaiBackupError
 
 END_OF_ROW = b")\0"
@@ -93,8 +93,8 @@ def insert_head(table: Table) -> bytes:
 
 
 def _quoted_text(name: str) -> str:
-    # As the stored bytes, which in these charsets are UTF-8: else QUOTE decodes and encodes every character, and what is
-    # made of it is checked for being well-formed again and again, a sixth of all that a dump costs the server.
+    # As the stored bytes, which in these charsets are UTF-8: else QUOTE decodes and encodes every character, and what
+    # is made of it is checked for being well-formed again and again, a sixth of all that a dump costs the server.
     return f"QUOTE(CONVERT({name} USING binary))"
 
 

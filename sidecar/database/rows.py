@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from contextlib import closing
 
-from sidecar.database.definitions import Table
 from sidecar.database.packets import Packet, portions
 from sidecar.database.pages import read_pages
 from sidecar.database.raw import no_warnings, read_raw
 from sidecar.database.render import END_OF_ROW, is_long, row_expression
-from sidecar.database.server import PACKET_LIMIT, Session, quote_name
+from sidecar.database.server import Session, quote_name
+from sidecar.database.settings import PACKET_LIMIT
 from sidecar.database.snapshot import Snapshot
+from sidecar.database.tables import Table
 from sidecar.errors import KimaiBackupError
 
 

@@ -4,7 +4,6 @@ import contextlib
 import logging
 import socket
 from collections.abc import Generator
-from decimal import Decimal
 from typing import Any, Literal
 
 import pymysql
@@ -14,6 +13,7 @@ import pymysql.cursors
 from pymysql.constants import CR, ER
 
 from sidecar.database import tls as tls_to_server
+from sidecar.database.settings import PACKET_LIMIT, SETTINGS, differing_settings, wanted_settings
 from sidecar.database.tls import Tls
 from sidecar.database.url import DatabaseUrl
 from sidecar.errors import KimaiBackupError, Unreachable
@@ -24,11 +24,6 @@ CONNECT_DEADLINE = 10
 """Seconds for the TCP connection and the greeting."""
 READ_DEADLINE = 300
 """Seconds that a server may stay silent within one answer: a packet of a dump takes well under one."""
-LOCK_DEADLINE = 5
-"""Seconds that LOCK TABLES and metadata locks may wait: writers of all listed tables stall meanwhile."""
-PACKET_LIMIT = 4 * 1024 * 1024
-"""Bytes that one packet of rendered rows may have before it is asked for in halves."""
-
 Row = tuple[bytes | None, ...]
 
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
@@ -55,45 +50,6 @@ _MENDS = {
 }
 
 _ENCODERS: Any = pymysql.converters.encoders  # no decoders: every value stays the bytes it arrived as
-
-SETTINGS: dict[str, str | int] = {
-    # Text and numbers are rendered by the session's rules: a hostile global default must not reach a dump.
-    "sql_mode": "NO_AUTO_VALUE_ON_ZERO",
-    "time_zone": "+00:00",
-    "character_set_client": "utf8mb4",
-    "character_set_connection": "utf8mb4",
-    "character_set_results": "binary",
-    "sql_quote_show_create": 1,
-    "sql_big_selects": 1,
-    "sql_select_limit": 18446744073709551615,
-    "group_concat_max_len": PACKET_LIMIT,
-    "lock_wait_timeout": LOCK_DEADLINE,
-    "net_read_timeout": 600,
-    "net_write_timeout": 600,
-    "wait_timeout": 28800,
-    "autocommit": 1,
-    "foreign_key_checks": 0,
-    "unique_checks": 1,
-    "sql_auto_is_null": 0,
-    "sql_safe_updates": 0,
-}
-MARIADB_SETTINGS: dict[str, str | int] = {
-    "max_statement_time": 0,
-    # One session of a snapshot may have nothing to do for a long time.
-    "idle_transaction_timeout": 0,
-    "idle_readonly_transaction_timeout": 0,
-    "idle_write_transaction_timeout": 0,
-    "alter_algorithm": "DEFAULT",
-    "max_error_count": 64,
-    "check_constraint_checks": 0,
-    "sql_if_exists": 0,
-    "system_versioning_asof": "DEFAULT",
-}
-MYSQL_SETTINGS: dict[str, str | int] = {
-    "max_execution_time": 0,
-    "information_schema_stats_expiry": 0,
-    "show_gipk_in_create_table_and_information_schema": 1,
-}
 
 
 class QueryFailed(KimaiBackupError):
@@ -297,9 +253,8 @@ def _check_encrypted(session: Session, tls: Tls, url: DatabaseUrl) -> None:
 
 def _settle(session: Session) -> None:
     """Make the settings and read them back; one that the server hasn't is left out by name, never guessed."""
-    wanted = dict(SETTINGS) | (MARIADB_SETTINGS if session.flavour == "mariadb" else MYSQL_SETTINGS)
-    wanted = {name: value for name, value in wanted.items() if name in session.variables}
-    wanted["group_concat_max_len"] = min(PACKET_LIMIT, session.packet_limit)
+    limit = min(PACKET_LIMIT, session.packet_limit)
+    wanted = wanted_settings(session.flavour, session.variables, limit)
     assignments = [f"{name}={_literal(name, value)}" for name, value in wanted.items()]
     session.query("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE")
     session.query("SET SESSION " + ", SESSION ".join(assignments))
@@ -307,19 +262,9 @@ def _settle(session: Session) -> None:
     isolation = "tx_isolation" if "tx_isolation" in session.variables else "transaction_isolation"
     wanted[isolation] = "REPEATABLE-READ"
     found = session.texts("SELECT " + ", ".join(f"@@SESSION.{name}" for name in wanted))[0]
-    wrong = [
-        f"{name} is {value}, not {expected}"
-        for (name, expected), value in zip(wanted.items(), found, strict=True)
-        if not _same(value, expected)
-    ]
+    wrong = differing_settings(wanted, found)
     if wrong:
         raise Unreachable(f"the database server does not take session settings: {'; '.join(wrong)}")
-
-
-def _same(found: str | None, expected: str | int) -> bool:
-    if isinstance(expected, str):
-        return found == expected
-    return found is not None and Decimal(found) == expected  # MariaDB gives some of its numbers decimals
 
 
 def _literal(name: str, value: str | int) -> str:

@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from sidecar.errors import ConfigurationError
@@ -17,6 +18,9 @@ STAGING_PREFIX = b".kimai-backup-restore-"
 
 SMALL_LIMIT = 1 << 20
 """Bytes that a settings file of Kimai may have; read whole, so it must be small."""
+
+ReadSmall = Callable[[str], bytes | None]
+"""Reads a settings file by its path relative to Kimai's root, as `read_small` does, wherever that root lies."""
 
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
@@ -130,6 +134,11 @@ def read_small(path: Path, limit: int = SMALL_LIMIT) -> bytes | None:
     if len(content) > limit:
         raise _unreadable(path, f"larger than {limit} bytes")
     return content
+
+
+def small_files(root: Path) -> ReadSmall:
+    """The settings files of a Kimai on this machine."""
+    return lambda path: read_small(root / path)
 
 
 def _unreadable(path: Path, reason: str) -> ConfigurationError:

@@ -4,11 +4,10 @@ import hashlib
 import logging
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from sidecar.errors import ConfigurationError
-from sidecar.kimai.beneath import read_small
+from sidecar.kimai.beneath import ReadSmall
 
 log = logging.getLogger(__name__)
 
@@ -60,50 +59,50 @@ class AppSecret(NamedTuple):
     fingerprint: str | None
 
 
-def effective_environment(root: Path) -> dict[str, str]:
+def effective_environment(read: ReadSmall) -> dict[str, str]:
     """The variables of Kimai (`KIMAI_VARIABLES`) that its `.env` files set, later files before earlier ones.
 
     A variable of the real environment of Kimai's process would win over them; it can't be seen from here.
     Raises `ConfigurationError`, with file and line and never the value, for a file that Kimai can't read either.
     """
-    values = _read_files(root)
+    values = _read_files(read)
     return {name: values[name] for name in KIMAI_VARIABLES if name in values}
 
 
-def app_environment(root: Path) -> str:
+def app_environment(read: ReadSmall) -> str:
     """Kimai's APP_ENV, `prod` where none is set or the files can't be read."""
     try:
-        return _read_files(root).get("APP_ENV") or DEFAULT_APP_ENVIRONMENT
+        return _read_files(read).get("APP_ENV") or DEFAULT_APP_ENVIRONMENT
     except ConfigurationError as error:
         log.debug("APP_ENV is taken to be %s: %s", DEFAULT_APP_ENVIRONMENT, error)
         return DEFAULT_APP_ENVIRONMENT
 
 
-def _read_files(root: Path) -> dict[str, str]:
+def _read_files(read: ReadSmall) -> dict[str, str]:
     """Read what Symfony reads, in its order: each file's values win over those of the ones before it."""
-    if (root / COMPILED).exists():
-        log.warning("%s is there: Kimai reads it in place of .env, kimai-backup can't", root / COMPILED)
+    if read(COMPILED) is not None:
+        log.warning("%s is there: Kimai reads it in place of .env, kimai-backup can't", COMPILED)
     values: dict[str, str] = {}
-    if not _read_into(values, root / ".env"):
-        _read_into(values, root / ".env.dist")
+    if not _read_into(values, read, ".env"):
+        _read_into(values, read, ".env.dist")
     if values.get("APP_ENV") != "test":
-        _read_into(values, root / ".env.local")
+        _read_into(values, read, ".env.local")
     name = values.get("APP_ENV") or DEFAULT_APP_ENVIRONMENT
     # An APP_ENV is a word; anything else would lead out of the folder.
     if name != "local" and re.fullmatch(r"\w+", name):
-        _read_into(values, root / f".env.{name}")
-        _read_into(values, root / f".env.{name}.local")
+        _read_into(values, read, f".env.{name}")
+        _read_into(values, read, f".env.{name}.local")
     return values
 
 
-def _read_into(values: dict[str, str], path: Path) -> bool:
-    content = read_small(path)
+def _read_into(values: dict[str, str], read: ReadSmall, path: str) -> bool:
+    content = read(path)
     if content is not None:
-        values.update(parse(content, str(path), values))
+        values.update(parse(content, path, values))
     return content is not None
 
 
-def app_secret(root: Path, environment: Mapping[str, str], *, process: Mapping[str, str]) -> AppSecret | None:
+def app_secret(read: ReadSmall, environment: Mapping[str, str], *, process: Mapping[str, str]) -> AppSecret | None:
     """Which APP_SECRET is in force: the process's, else the image's own file, else that of the `.env` files.
 
     `environment` as `effective_environment` gives it; `process` is the environment of Kimai's own process, so
@@ -112,7 +111,7 @@ def app_secret(root: Path, environment: Mapping[str, str], *, process: Mapping[s
     if secret := process.get("APP_SECRET"):
         return AppSecret("environment", fingerprint(secret))
     try:
-        content = read_small(root / GENERATED_FILE)
+        content = read(GENERATED_FILE)
     except ConfigurationError as error:
         log.warning("%s", error)
         return AppSecret(GENERATED_FILE, None)
@@ -141,7 +140,7 @@ def _quoted(value: str) -> str:
     return "'" + value.replace("'", "'\"'\"'").replace("\r", "'\"\\r\"'") + "'"
 
 
-def plan_env(root: Path, backup: Mapping[str, bytes], database_url: str | None) -> dict[str, str]:
+def plan_env(read: ReadSmall, backup: Mapping[str, bytes], database_url: str | None) -> dict[str, str]:
     """Which `.env*` of a backup are to be laid beside their place, and under what name; the others go in place.
 
     `backup` holds the backup's files by path, `database_url` is the one in force. Beside goes what differs from a
@@ -149,7 +148,7 @@ def plan_env(root: Path, backup: Mapping[str, bytes], database_url: str | None) 
     """
     beside = {}
     for path, content in sorted(backup.items()):
-        existing = read_small(root / path)
+        existing = read(path)
         in_place = existing == content
         if existing is None:
             in_place = not _changes_database(path, content, backup, database_url)

@@ -1,11 +1,19 @@
 """What a backup asks of a Kimai, wherever that one runs."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from sidecar.kimai.environment import AppSecret
-from sidecar.kimai.files import Survey
+from sidecar.kimai.survey import Survey
 from sidecar.manifest import Kimai
+
+
+class Remark(NamedTuple):
+    """Something that an admin may want to know of where Kimai runs, and what to do about it where anything is."""
+
+    what: str
+    seen: str
+    mend: str = ""
 
 
 class Instance(Protocol):
@@ -22,3 +30,6 @@ class Instance(Protocol):
 
     def survey(self, previous_paths: Sequence[str] = (), previous_missing: Sequence[str] = ()) -> Survey:
         """All of the instance's files; what the backup before had, or missed already, and is gone is missing."""
+
+    def remarks(self) -> list[Remark]:
+        """What an admin should know of where it runs. Raises `Unreachable`, `ConfigurationError`."""

@@ -16,21 +16,23 @@ ENTRY_COST = 4096
 class Places:
     """The folders below the root that a restore has to go around, as paths relative to it.
 
-    `mounts` can't be renamed, nor can anything be renamed into or out of them. `protected` is not Kimai's (a target
-    for backups within `var/data`) and stays where it is. `fixed`: the mounts and every folder on the way to them or
-    to what is protected; a restore replaces what is in them, one by one, and not the folders themselves.
+    `mounts` can't be renamed, nor can anything be renamed into or out of them; `mounted_files` are mounts as well,
+    each of a single file, which nothing can take the place of. `protected` is not Kimai's (a target for backups
+    within `var/data`) and stays where it is. `fixed`: all mounts and every folder on the way to them or to what is
+    protected; a restore replaces what is in them, one by one, and not the folders themselves.
     """
 
     def __init__(self, root: Path, paths: Iterable[str], protect: Iterable[Path] = ()) -> None:
         on_the_way = [path.encode() for path in paths]
         self.mounts = _other_devices(root, on_the_way)
+        self.mounted_files: set[bytes] = set()
         for mount in mounts_below(root):
             if any(is_within(mount, path) or is_within(path, mount) for path in on_the_way):
-                self.mounts.add(mount)
+                (self.mounted_files if (root / os.fsdecode(mount)).is_file() else self.mounts).add(mount)
         inside = (relative_to(path, root) for path in protect if path.exists())
         self.protected = {path for path in inside if path}
-        self.fixed = {*self.mounts}
-        for path in (*self.mounts, *self.protected):
+        self.fixed = {*self.mounts, *self.mounted_files}
+        for path in (*self.mounts, *self.mounted_files, *self.protected):
             self.fixed.update(_ancestors(path))
 
     def base_of(self, path: bytes) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sidecar.errors import ConfigurationError
-from sidecar.kimai.beneath import is_within, read_small
+from sidecar.kimai.beneath import ReadSmall, is_within, small_files
 from sidecar.kimai.environment import COMPILED, app_environment
 
 log = logging.getLogger(__name__)
@@ -50,15 +50,16 @@ class UserData(NamedTuple):
     uncovered: tuple[str, ...]
 
 
-def user_data(root: Path) -> UserData:
+def user_data(root: Path, read: ReadSmall | None = None) -> UserData:
     """The paths of this instance: the fixed ones, those of its APP_ENV, and where local.yaml puts `data_dir`.
 
-    A path may not exist. No path lies within another one.
+    `read` reads its settings where they don't lie on this machine. A path may not exist. No path lies within another.
     """
-    name = app_environment(root)
+    read = read or small_files(root)
+    name = app_environment(read)
     paths = {*USER_DATA, f".env.{name}", f".env.{name}.local", COMPILED}
     uncovered = []
-    for value in _data_dirs(root):
+    for value in _data_dirs(read):
         inside = _inside(value, root)
         if inside is None or any(is_within(inside.encode(), each.encode()) for each in NOT_USER_DATA):
             uncovered.append(value + BY_SETTING)
@@ -77,10 +78,10 @@ def _covers(folder: str, path: str) -> bool:
     return is_within(path.encode(), folder.encode())
 
 
-def _data_dirs(root: Path) -> set[str]:
+def _data_dirs(read: ReadSmall) -> set[str]:
     """Every `data_dir` of local.yaml, read without a YAML parser: one too many is only one path more."""
     try:
-        content = read_small(root / LOCAL_YAML) or b""
+        content = read(LOCAL_YAML) or b""
     except ConfigurationError as error:
         # The survey names the file itself as unreadable.
         log.debug("kimai.data_dir is not known: %s", error)

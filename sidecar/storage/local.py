@@ -207,24 +207,30 @@ class LocalStorage:
         try:
             yield
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR) and self._folder_is_missing():
-                raise StorageFailed(
-                    f"backup folder {self._folder} does not exist",
-                    mend="It is never created, as it may be a disk that isn't mounted: mount that,"
-                    " create the folder, or set BACKUP_DIR.",
-                ) from error
+            if error.errno in (errno.ENOENT, errno.ENOTDIR) and (missing := self._why_no_folder()):
+                raise missing from error
             raise StorageFailed(
                 f"can't {doing} in {self._folder}: {error.strerror or error}",
                 mend=MENDS.get(error.errno or 0, ""),
             ) from error
 
-    def _folder_is_missing(self) -> bool:
+    def _why_no_folder(self) -> StorageFailed | None:
+        """What is wrong with the folder itself; None where it is there."""
         try:
-            return not modes.S_ISDIR(self._folder.stat().st_mode)
+            mode = self._folder.stat().st_mode
         except (FileNotFoundError, NotADirectoryError):
-            return True
+            return StorageFailed(
+                f"backup folder {self._folder} does not exist",
+                mend="It is never created, as it may be a disk that isn't mounted: mount that,"
+                " create the folder, or set BACKUP_DIR.",
+            )
         except OSError:
-            return False
+            return None
+        if modes.S_ISDIR(mode):
+            return None
+        return StorageFailed(
+            f"backup folder {self._folder} is no folder", mend="Set BACKUP_DIR to the folder that backups are kept in."
+        )
 
 
 def _is_key(name: str) -> bool:

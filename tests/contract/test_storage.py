@@ -379,11 +379,20 @@ def test_a_missing_folder_is_named_and_never_created(tmp_path: Path, verb: str, 
     if kind == "a file":
         folder.touch()
     arguments = {"put": (KEY, b"x"), "list": (), "sweep": (datetime.now(UTC),)}.get(verb, (KEY,))
-    with pytest.raises(StorageFailed, match=r"not-mounted does not exist.*isn't mounted") as caught:
+    said = (
+        r"not-mounted does not exist.*isn't mounted" if kind == "missing" else r"not-mounted is no folder.*BACKUP_DIR"
+    )
+    with pytest.raises(StorageFailed, match=said) as caught:
         getattr(LocalStorage(folder), verb)(*arguments)
     assert caught.value.exit_code == Exit.STORAGE
     assert not isinstance(caught.value, ObjectNotFound)
     assert folder.is_file() == (kind == "a file")
+
+
+def test_a_folder_below_a_file_does_not_exist(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageFailed, match="file/backups does not exist"):
+        LocalStorage(tmp_path / "file" / "backups").list()
 
 
 @contextmanager

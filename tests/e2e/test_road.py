@@ -128,6 +128,35 @@ def test_a_prune_does_what_its_dry_run_says_and_leaves_strangers_alone(site: Sit
     assert site.run("verify").code == 7
 
 
+def test_a_dry_backup_says_what_its_prune_would_do_and_does(site: Site) -> None:
+    made = site.backup()
+    text = (site.backups / f"{made}.json").read_bytes()
+    old = [f"{made[:-16]}2020010{day}T010203Z" for day in (1, 2, 3)]
+    for each in old:
+        shutil.copy(site.backups / f"{made}.zip", site.backups / f"{each}.zip")
+        (site.backups / f"{each}.json").write_bytes(text.replace(made.encode(), each.encode()))
+    before = site.shelf()
+    # The backup to come will be among the newest three, so the oldest two have to go.
+    settings = {"RETENTION_DAYS": "30", "RETENTION_MIN_KEEP": "3"}
+    ran = site.run("backup", "--dry-run", **settings)
+    assert ran.code == 0, ran.said
+    said = {line.split()[0]: line for line in ran.out.splitlines() if line.startswith("kimai_")}
+    assert sorted(said) == sorted([made, *old])
+    assert [name for name in sorted(said) if "would delete" in said[name]] == old[:2]
+    assert "among the newest 3" in said[old[2]]
+    assert "would delete" not in site.run("backup", "--dry-run", "--no-prune", **settings).out
+    shutil.rmtree(site.root / "var/invoices")
+    ran = site.run("backup", "--dry-run", **settings)
+    assert ran.code == 3
+    assert "nothing would be pruned: this backup lacks what the one before it had: var/invoices" in ran.out
+    assert "would delete" not in ran.out
+    assert site.shelf() == before
+    assert site.run("backup", **settings).code == 3
+    assert set(before) <= set(site.shelf())
+    # What is missing once more is no news: the next one prunes, and its dry run says so.
+    assert "would delete" in site.run("backup", "--dry-run", **settings).out
+
+
 def test_ids_their_beginnings_and_other_instances(site: Site) -> None:
     first = site.backup()
     second = site.backup(BACKUP_INSTANCE="second")

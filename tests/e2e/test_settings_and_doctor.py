@@ -92,7 +92,7 @@ def test_config_hides_secrets_and_says_where_each_setting_comes_from(bare: Site)
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("S3_BUCKET", "backups"), ("KIMAI_CONTAINER", "kimai-1"), ("KIMAI_SERVICE", "kimai")],
+    [("S3_BUCKET", "backups")],
 )
 def test_a_setting_whose_part_is_not_there_yet_is_not_passed_over(bare: Site, name: str, value: str) -> None:
     for command in (("backup",), ("restore", "latest")):
@@ -147,6 +147,16 @@ def test_it_finds_all_that_is_wrong_at_once_and_exits_by_the_first(site: Site) -
     assert all(each["mend"] for each in ran.json() if not each["good"]), ran.out
 
 
+def test_no_target_fails_one_line_and_the_rest_is_examined(site: Site) -> None:
+    ran = site.run("doctor", "--json", BACKUP_DIR="")
+    assert ran.code == 4, ran.said
+    found = {each["what"]: each for each in ran.json()}
+    failed = [each for each in ran.json() if not each["good"]]
+    assert [(each["what"], each["exit_code"]) for each in failed] == [("targets", 4)]
+    assert "BACKUP_DIR" in failed[0]["mend"]
+    assert {"Kimai", "files", "database", "snapshot", "state folder", "clock"} <= set(found)
+
+
 def test_lacking_rights_come_with_their_grant(tmp_path: Path, server: Server) -> None:
     site = make_site(tmp_path, server, rights="SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, REFERENCES, DROP")
     ran = site.run("doctor")
@@ -189,6 +199,16 @@ def test_folders_that_can_not_be_used(site: Site) -> None:
     shutil.rmtree(site.root / "bin")
     ran = site.run("doctor")
     assert ran.code == 4
+
+
+def test_a_link_that_leads_to_itself_is_a_wrong_setting(bare: Site) -> None:
+    loop = bare.folder / "loop"
+    loop.symlink_to(loop)
+    folders = {"KIMAI_DIR": loop, "BACKUP_DIR": loop / "backups", "BACKUP_STATE_DIR": loop}
+    ran = bare.run("doctor", **{name: str(path) for name, path in folders.items()})
+    assert ran.code == 4, ran.said
+    for name, path in folders.items():
+        assert sum(f"{name} {path} " in line for line in ran.errors) == 1, ran.err
 
 
 def test_a_misspelt_setting_is_said_by_every_command(site: Site) -> None:

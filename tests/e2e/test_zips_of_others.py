@@ -1,6 +1,8 @@
 """The zips that people already have: the documented script's and EasyBackup's, restored or refused."""
 
 import json
+import os
+import stat
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +62,43 @@ def test_the_scripts_zip_is_restored_once_the_version_is_vouched_for(site: Site)
     assert files_of(site) == files
     assert "can't be compared" in ran.out
     assert site.traces() == []
+
+
+CONSOLE = """#!/bin/sh
+case $1 in
+  kimai:version) echo 2.66.0 ;;
+  kimai:reload) echo "[OK] Kimai config was reloaded" ;;
+  doctrine:migrations:up-to-date) echo "Up-to-date!" ;;
+esac
+"""
+
+
+def let_var_run_the_console(site: Site) -> None:
+    """A console that the owner of var/ can run, who is another user than ours: it needs nothing of the test's."""
+    (site.root / "bin/console").write_text(CONSOLE)
+    for folder in (site.folder, *site.folder.parents):
+        if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o055)
+
+
+def test_files_whose_owner_the_zip_does_not_know_get_that_of_var_and_no_rights_of_their_own(site: Site) -> None:
+    program = site.root / "var/data/program"
+    program.write_bytes(b"#!/bin/sh\n")
+    program.chmod(0o6755)
+    path = script_zip(site)
+    with zipfile.ZipFile(path) as archive:
+        assert stat.S_IMODE(archive.getinfo("var/data/program").external_attr >> 16) == 0o6755
+    site.lose_all()
+    # Only root may give files away; anybody else's stay their own, as var is.
+    owner = (33, 34) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    os.chown(site.root / "var", *owner)
+    let_var_run_the_console(site)
+    ran = site.run("restore", str(path), "--accept-unknown-version")
+    assert ran.code == 0, ran.said
+    assert stat.S_IMODE(program.stat().st_mode) == 0o755
+    restored = [site.root / name for name in files_of(site)]
+    assert len(restored) > 3
+    assert {(each.stat().st_uid, each.stat().st_gid) for each in restored} == {owner}
 
 
 @pytest.mark.parametrize(("noted", "code"), [("2.66.0", 0), ("2.30.0", 8), (None, 8)])

@@ -89,6 +89,49 @@ def test_a_manifest_that_is_gone_or_another_backups(made: tuple[Site, Path]) -> 
     assert site.run("restore", str(path)).code == 0
 
 
+def test_a_prune_does_not_count_on_a_zip_that_was_cut(made: tuple[Site, Path]) -> None:
+    site, path = made
+    text = path.with_suffix(".json").read_bytes()
+    cut, sound, old = (path.with_name(f"{path.stem[:-16]}2020010{day}T010203Z.zip") for day in (3, 2, 1))
+    for each in (cut, sound, old):
+        shutil.copy(path, each)
+        each.with_suffix(".json").write_bytes(text.replace(path.stem.encode(), each.stem.encode()))
+    cut.write_bytes(cut.read_bytes()[:-100])
+    path.unlink()
+    path.with_suffix(".json").unlink()
+    settings = {"RETENTION_DAYS": "30", "RETENTION_MIN_KEEP": "1"}
+    reason = f"damaged: {cut.name} has {cut.stat().st_size} bytes, its manifest says {old.stat().st_size}"
+    for arguments in (("--dry-run",), ("--dry-run", "--json"), ("--json",)):
+        ran = site.run("prune", *arguments, **settings)
+        assert ran.code == 0, ran.said
+        assert reason in ran.out
+    kept = {each["id"]: each["keep"] for each in ran.json()}
+    assert kept == {cut.stem: True, sound.stem: True, old.stem: False}
+    assert (cut.exists(), sound.exists(), old.exists()) == (True, True, False)
+
+
+def test_latest_says_which_newer_zip_it_passes_over(made: tuple[Site, Path]) -> None:
+    """As a backup that was killed between its zip and its manifest leaves it."""
+    site, path = made
+    older, newer = (path.with_name(f"{path.stem[:-16]}{year}0101T010203Z.zip") for year in (2020, 2099))
+    others = [
+        newer.with_name(newer.name.replace(".zip", "_safety.zip")),
+        newer.with_name(f"kimai_other{newer.name[11:]}"),
+    ]
+    for each in (older, newer, *others):
+        shutil.copy(path, each)
+    for reference, told in (("latest", True), (path.stem, False)):
+        ran = site.run("restore", reference, "--dry-run")
+        assert ran.code == 0, ran.said
+        assert (newer.name in ran.out) == told
+        assert not any(each.name in ran.out for each in (older, *others))
+    ran = site.run("restore", "latest")
+    assert ran.code == 0, ran.said
+    [note] = [line for line in ran.out.splitlines() if newer.name in line]
+    assert note.startswith("! ")
+    assert f"restore {newer}" in note
+
+
 def test_rows_that_are_not_those_of_the_manifest(made: tuple[Site, Path]) -> None:
     """The zip agrees with its manifest byte for byte, yet not with what the server loads from it."""
     site, path = made

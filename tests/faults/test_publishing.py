@@ -92,8 +92,23 @@ def test_a_target_that_fails_keeps_no_other_from_its_backup_and_nothing_is_prune
     assert outcome.not_pruned == "a target failed"
     assert f"{old}.zip" in good.names()
     assert len(good.names()) == 4
-    assert not [key for key in bad.names() if key.endswith(".json")]
+    # Not even the archive: without its manifest nothing would ever delete it.
+    assert bad.names() == []
     assert site.shelf() == []
+
+
+def test_an_archive_that_can_not_be_withdrawn_is_named(job: use_case.Job, caplog: pytest.LogCaptureFixture) -> None:
+    class Stuck(Recording):
+        def delete(self, key: str) -> None:
+            raise StorageFailed(f"{self.name} went away")
+
+    good, bad = Recording("good"), Stuck("bad", fails_at=".json")
+    with caplog.at_level(logging.WARNING):
+        outcome = use_case.backup(on(job, bad, good))
+    (left,) = bad.names()
+    assert f"{left} may be left on bad without a manifest: bad went away" in caplog.messages
+    # What failed first is what is told.
+    assert [error.what for error in outcome.failed] == ["bad is full"]
 
 
 def test_no_target_at_all_is_a_failure(job: use_case.Job, site: Site) -> None:
@@ -163,6 +178,9 @@ def test_two_backups_within_one_second_have_ids_of_their_own(
     wanted = [BackupId("kimai", "2.66.0", NOW + timedelta(seconds=seconds)) for seconds in range(3)]
     assert made == [str(each) for each in wanted]
     assert len(target.names()) == 6
+    # Nor is one that was just made taken for the one that a dry run counts with.
+    [rehearsed] = use_case.rehearse(on(job, target)).pruned
+    assert [str(decision.id) for decision in rehearsed.decisions] == made[::-1]
 
 
 class Updated:

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sidecar.database import server as engine_server
-from sidecar.database import snapshot
+from sidecar.database import settings, snapshot
 from sidecar.database.server import Session
 from sidecar.errors import KimaiBackupError
 from tests.support.engine import dump_database, fill, load_database, session
@@ -103,7 +102,7 @@ def test_an_open_writer_ends_the_wait_for_the_lock_soon(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(engine_server.SETTINGS, "lock_wait_timeout", 1)
+    monkeypatch.setitem(settings.SETTINGS, "lock_wait_timeout", 1)
     source, target = new_database(), new_database()
     fill(server, source, ACCOUNTS)
     with server.admin(source) as writer, writer.cursor() as cursor:

@@ -1,7 +1,9 @@
 """What a database is made of comes back as it was; what may not be read, or not even be seen, is named."""
 
 import time
+import uuid
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from sidecar.database.load import Load
 from sidecar.database.objects import contents, drop
 from sidecar.database.rights import FOR_DUMP, grant, lacking
 from sidecar.database.snapshot import take
+from sidecar.database.url import parse
 from sidecar.errors import Damaged, Refused
 from tests.support.engine import checksums, differences, dump_database, fill, load_database, session
 from tests.support.servers import Server
@@ -323,3 +326,68 @@ def test_what_only_a_native_client_can_load_is_named(server: Server, new_databas
     native = new_database()
     server.native_load(native, sql)
     assert differences(server.url(native), description) == []
+
+
+def test_a_right_that_a_role_gives_counts(
+    server: Server, new_database: Callable[[], str], new_user: Callable[..., str]
+) -> None:
+    source = new_database()
+    fill(server, source, TABLE)
+    url = new_user(source, "SELECT")
+    role = f"r{uuid.uuid4().hex[:10]}"
+    user = parse(url).user
+    server.run(
+        f"CREATE ROLE {role}", f"GRANT TRIGGER, EVENT ON `{source}`.* TO {role}", f"GRANT {role} TO '{user}'@'%'"
+    )
+    try:
+        without = session(url)
+        assert lacking(without, ("SELECT", "TRIGGER", "EVENT")) == ["TRIGGER", "EVENT"]
+        without.close()
+        by_default = f"{role} FOR '{user}'@'%'" if without.flavour == "mariadb" else f"{role} TO '{user}'@'%'"
+        server.run(f"SET DEFAULT ROLE {by_default}")
+        within = session(url)
+        assert lacking(within, ("SELECT", "TRIGGER", "EVENT")) == []
+        within.close()
+        assert dump_database(url, 1)[1].unseen == ["routines"]
+    finally:
+        server.run(f"DROP ROLE {role}")
+
+
+def test_how_mysql_is_asked_what_a_role_gives() -> None:
+    """MySQL shows a role's rights only where the role is named; MariaDB always does."""
+
+    class Told:
+        def __init__(self, flavour: str, role: str | None) -> None:
+            self.flavour = flavour
+            self.role = role
+            self.database = "kimai"
+
+        def value(self, sql: str) -> str | None:
+            assert sql == "SELECT CURRENT_ROLE()"
+            return self.role
+
+        def texts(self, sql: str) -> list[tuple[str]]:
+            shown = self.flavour == "mariadb" or sql == f"SHOW GRANTS FOR CURRENT_USER() USING {self.role}"
+            granted = [("GRANT USAGE ON *.* TO `k`@`%`",)]
+            return granted + ([("GRANT SELECT, EVENT ON `kimai`.* TO `k`@`%`",)] if shown else [])
+
+    told: list[Any] = [Told("mysql", "`app`@`%`"), Told("mysql", "NONE"), Told("mysql", None), Told("mariadb", "app")]
+    found = [lacking(each, ("SELECT", "EVENT", "TRIGGER")) for each in told]
+    nothing = ["SELECT", "EVENT", "TRIGGER"]
+    assert found == [["TRIGGER"], nothing, nothing, ["TRIGGER"]]
+
+
+def test_tables_beyond_ones_rights_are_named_as_unreadable(
+    server: Server, new_database: Callable[[], str], new_user: Callable[..., str]
+) -> None:
+    """A table that one has no right on is invisible: that there may be one is all that can be said."""
+    source = new_database()
+    fill(server, source, [*TABLE, "CREATE TABLE payroll (id INT PRIMARY KEY)"])
+    url = new_user(source)
+    server.run(f"GRANT SELECT ON `{source}`.t TO '{parse(url).user}'@'%'")
+    sql, description = dump_database(url, 1)
+    assert [table.name for table in description.tables] == ["t"]
+    assert [each for each in description.unreadable if "no SELECT on the whole database" in each]
+    assert b"payroll" not in sql
+    _, whole = dump_database(server.url(source), 1)
+    assert whole.unreadable == []

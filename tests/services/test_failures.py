@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -11,8 +12,8 @@ from sidecar.database.dump import Dump
 from sidecar.database.load import Load
 from sidecar.database.objects import contents, drop
 from sidecar.database.server import QueryFailed
-from sidecar.database.snapshot import take
-from sidecar.errors import Damaged, Unreachable
+from sidecar.database.snapshot import Snapshot, take
+from sidecar.errors import Damaged, KimaiBackupError, Unreachable
 from tests.support.engine import dump_database, fill, session
 from tests.support.proxy import Proxy
 from tests.support.servers import Server, free_port, running
@@ -216,3 +217,49 @@ def test_a_close_wakes_a_thread_that_waits_for_the_server(server: Server, new_da
     assert not waiting.is_alive()
     assert time.monotonic() - begun < 5
     assert len(raised) == 1
+
+
+def write_until_the_disk_is_full(url: str, connections: int, room: int) -> None:
+    with take(lambda: session(url), connections) as taken:
+        size = 0
+        # The error's traceback keeps the one who writes, and so the dump, right where it was.
+        chunks = Dump(taken, tool_version="test").chunks()
+        for chunk in chunks:
+            size += len(chunk)
+            if size > room:
+                raise OSError("no room")
+
+
+@pytest.mark.parametrize("connections", [1, 2])
+def test_a_dump_whose_reader_gives_up_ends_at_once(
+    server: Server, new_database: Callable[[], str], connections: int
+) -> None:
+    """On a full disk, say: a row read by itself still holds its session while the pages to come wait for one."""
+    source = new_database()
+    value = "REPEAT('x', 5000000)"
+    rows = ",".join(f"({n}, {value})" for n in range(6))
+    fill(server, source, ["CREATE TABLE t (id INT PRIMARY KEY, v LONGTEXT)", f"INSERT INTO t VALUES {rows}"])
+    begun = time.monotonic()
+    for room in (1_000_000, 6_000_000, 11_000_000):
+        with pytest.raises(OSError, match="no room"):
+            write_until_the_disk_is_full(server.url(source), connections, room)
+    assert time.monotonic() - begun < 20
+
+
+def test_who_waits_for_a_session_is_told_that_the_snapshot_was_closed(
+    server: Server, new_database: Callable[[], str]
+) -> None:
+    def borrow(taken: Snapshot) -> None:
+        with taken.borrow():
+            raise AssertionError("the only session is lent already")
+
+    url = server.url(new_database())
+    with ExitStack() as never_given_back:
+        with take(lambda: session(url), 1) as taken:
+            never_given_back.enter_context(taken.borrow())
+            waiting = taken.executor.submit(borrow, taken)
+            deadline = time.monotonic() + 5
+            while not waiting.running():
+                assert time.monotonic() < deadline
+        with pytest.raises(KimaiBackupError, match="the snapshot was closed"):
+            waiting.result(5)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.database.server import MARIADB_SETTINGS, SETTINGS
+from sidecar.database.settings import MARIADB_SETTINGS, SETTINGS
 from tests.services.test_round_trip import CASES
 from tests.support.engine import checksums, differences, dump_database, fill, load_database, session
 from tests.support.servers import Server, running

@@ -7,8 +7,8 @@ import pytest
 
 from sidecar.database import pages, snapshot
 from sidecar.database import server as engine_server
-from sidecar.database.definitions import read_tables
 from sidecar.database.rows import read_rows
+from sidecar.database.tables import read_tables
 from sidecar.manifest import Database
 from tests.support.engine import checksums, differences, dump_database, fill, load_database, session
 from tests.support.servers import Server

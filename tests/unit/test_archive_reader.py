@@ -3,6 +3,7 @@ import errno
 import hashlib
 import io
 import os
+import random
 import shutil
 import stat
 import struct
@@ -16,8 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar import manifest as manifests
+from sidecar.archive import entries
 from sidecar.archive.entries import DIRECTORY_LIMIT, MANIFEST_LIMIT
-from sidecar.archive.reader import ArchiveReader, exact_path, link_target
+from sidecar.archive.reader import ArchiveReader, link_target
+from sidecar.archive.source import open_source
 from sidecar.errors import Damaged, NoSuchBackup, StorageFailed
 from sidecar.manifest import File, Manifest
 from tests.support.archives import (
@@ -70,15 +73,60 @@ def test_verify_reads_every_byte_and_says_so(whole: tuple[Path, Manifest]) -> No
     assert sum(told) == len(SQL) + sum(len(content) for _, content in SAMPLE)
 
 
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of all that is read from archives."""
+    sizes: list[int] = []
+
+    class Counted(entries._BoundedFile):
+        def read(self, size: int | None = -1, /) -> bytes:
+            data = super().read(size)
+            sizes.append(len(data))
+            return data
+
+    monkeypatch.setattr(entries, "_BoundedFile", Counted)
+    return sizes
+
+
+@pytest.mark.parametrize("checked_before", [False, True])
+def test_verify_reads_the_zip_once_for_its_hash_and_once_for_its_entries(
+    tmp_path: Path, counted: list[int], checked_before: bool
+) -> None:
+    content = random.Random(1).randbytes(3 << 20)
+    manifest = write_backup(tmp_path / "a.zip", [(file_of(b"var/data/a.jpg", content), content)])
+    size = (tmp_path / "a.zip").stat().st_size
+    with ArchiveReader(tmp_path / "a.zip") as reader:
+        if checked_before:
+            reader.check(manifest)
+        reader.verify(manifest)
+    assert 2 * len(content) < sum(counted) < 2 * size + 16_000
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_source_is_hashed_once_where_there_is_a_hash(tmp_path: Path, counted: list[int], beside: bool) -> None:
+    content = random.Random(1).randbytes(3 << 20)
+    manifest = write_backup(tmp_path / "a.zip", [(file_of(b"var/data/a.jpg", content), content)])
+    size = (tmp_path / "a.zip").stat().st_size
+    with open_source(tmp_path / "a.zip", manifest if beside else None) as source:
+        source.verify(lambda count: None)
+    passes = 2 if beside else 1
+    assert passes * len(content) < sum(counted) < passes * size + 32_000
+
+
+def test_another_manifest_is_checked_anew(whole: tuple[Path, Manifest]) -> None:
+    path, manifest = whole
+    with ArchiveReader(path) as reader:
+        reader.check(manifest)
+        with pytest.raises(Damaged, match="another manifest than the one beside it"):
+            reader.verify(msgspec.structs.replace(manifest, instance="other"))
+
+
 def test_the_manifest_inside_is_enough_where_there_is_none_beside(whole: tuple[Path, Manifest]) -> None:
     with ArchiveReader(whole[0]) as reader:
         reader.verify(reader.read_manifest())
 
 
-def test_exact_names_and_targets_come_from_the_manifest() -> None:
-    odd = file_of(b"var/bad\xff", b"")
-    assert (odd.path, exact_path(odd)) == ("var/bad%FF", b"var/bad\xff")
-    assert exact_path(folder_of("var")) == b"var"
+def test_exact_targets_come_from_the_manifest() -> None:
     assert link_target(link_of("a", b"b\xff")) == b"b\xff"
     assert link_target(link_of("a", b"b")) == b"b"
 

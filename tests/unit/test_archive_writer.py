@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sidecar.archive.entries import DIRECTORY_LIMIT, HostileZip
 from sidecar.archive.writer import Entry, is_compressed, write_archive
 from sidecar.archive.zipstream import ZipStream
-from sidecar.errors import StorageFailed
+from sidecar.errors import Refused, StorageFailed
 
 FILE = stat.S_IFREG | 0o600
 
@@ -208,3 +209,26 @@ def test_an_entry_and_an_offset_above_4_gib_are_found_again(tmp_path: Path) -> N
         assert (large.file_size, large.compress_size) == (65 * len(chunk), 65 * len(chunk))
         assert after.header_offset > 1 << 32
         assert archive.read(after) == b"still here"
+
+
+def test_a_directory_larger_than_one_that_is_read_back_is_refused_where_it_grows(tmp_path: Path) -> None:
+    """As many entries as a directory may have are written and read back; with one more nothing is."""
+    name = "/".join(["x" * 250] * 80)
+    record = 46 + len(name) + 5 + 9
+    most = DIRECTORY_LIMIT // record
+    asked = []
+
+    def entries(count: int) -> Iterator[Entry]:
+        for number in range(count):
+            asked.append(number)
+            yield Entry(f"{name}{number:05}", FILE, 0, [])
+
+    with (tmp_path / "a.zip").open("wb") as file:
+        write_archive(entries(most), file)
+    with HostileZip(tmp_path / "a.zip") as archive:
+        assert len(archive.members) == most
+    asked.clear()
+    with (tmp_path / "b.zip").open("wb") as file, pytest.raises(Refused, match="more than a restore reads") as caught:
+        write_archive(entries(most + 10), file)
+    assert "very many files" in caught.value.mend
+    assert len(asked) == most + 1

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.catalog import Stray, catalog, describe, find, proven_at, read_manifest
+from sidecar.catalog import Stray, catalog, describe, proven_at, read_manifest
 from sidecar.errors import Damaged, Exit, NoSuchBackup, ObjectNotFound, StorageFailed, UsageError
 from sidecar.manifest import BackupId, encode
 from sidecar.names import archive_key, belongs_to, failed_key, manifest_key, proof_key
+from sidecar.references import find
 from sidecar.storage.local import LocalStorage
 from tests.support.memory_storage import MemoryStorage
 from tests.support.shelf import backup_id, manifest_of, shelve

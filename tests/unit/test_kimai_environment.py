@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.errors import ConfigurationError
+from sidecar.kimai.beneath import small_files
 from sidecar.kimai.environment import (
     AppSecret,
     app_secret,
@@ -103,7 +104,7 @@ def test_later_files_win_over_earlier_ones(tmp_path: Path) -> None:
     (tmp_path / ".env.prod").write_text("DATABASE_URL=three\n")
     (tmp_path / ".env.prod.local").write_text("MAILER_FROM=p\n")
     (tmp_path / ".env.dev").write_text("DATABASE_URL=never\n")
-    assert effective_environment(tmp_path) == {
+    assert effective_environment(small_files(tmp_path)) == {
         "APP_ENV": "prod",
         "DATABASE_URL": "three",
         "MAILER_URL": "h",
@@ -113,9 +114,9 @@ def test_later_files_win_over_earlier_ones(tmp_path: Path) -> None:
 
 def test_env_dist_serves_without_env(tmp_path: Path) -> None:
     (tmp_path / ".env.dist").write_text("DATABASE_URL=dist\n")
-    assert effective_environment(tmp_path) == {"DATABASE_URL": "dist"}
+    assert effective_environment(small_files(tmp_path)) == {"DATABASE_URL": "dist"}
     (tmp_path / ".env").write_text("APP_ENV=prod\n")
-    assert effective_environment(tmp_path) == {"APP_ENV": "prod"}
+    assert effective_environment(small_files(tmp_path)) == {"APP_ENV": "prod"}
 
 
 def test_app_env_leads_to_no_file_elsewhere(tmp_path: Path) -> None:
@@ -123,33 +124,35 @@ def test_app_env_leads_to_no_file_elsewhere(tmp_path: Path) -> None:
     (root / ".env.x").mkdir(parents=True)
     (tmp_path / "evil").write_text("DATABASE_URL=evil\n")
     (root / ".env").write_text("APP_ENV=x/../../evil\n")
-    assert effective_environment(root) == {"APP_ENV": "x/../../evil"}
+    assert effective_environment(small_files(root)) == {"APP_ENV": "x/../../evil"}
 
 
 def test_a_file_that_can_not_be_read_is_no_empty_one(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / ".env")
     with pytest.raises(ConfigurationError, match=r"\.env can't be read: not a file"):
-        effective_environment(tmp_path)
+        effective_environment(small_files(tmp_path))
     (tmp_path / ".env").unlink()
     (tmp_path / ".env").write_bytes(b"#" * (2 << 20))
     with pytest.raises(ConfigurationError, match="larger than"):
-        effective_environment(tmp_path)
+        effective_environment(small_files(tmp_path))
 
 
 def test_compiled_settings_that_we_can_not_read_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / ".env.local.php").write_text("<?php return [];")
-    effective_environment(tmp_path)
+    effective_environment(small_files(tmp_path))
     assert ".env.local.php is there" in caplog.text
 
 
 def test_the_process_s_secret_wins_then_the_image_s_file_then_the_env_files(tmp_path: Path) -> None:
     files = {"APP_SECRET": "of-the-file"}
-    assert app_secret(tmp_path, {}, process={}) is None
-    assert app_secret(tmp_path, files, process={}) == AppSecret(".env", fingerprint("of-the-file"))
+    assert app_secret(small_files(tmp_path), {}, process={}) is None
+    assert app_secret(small_files(tmp_path), files, process={}) == AppSecret(".env", fingerprint("of-the-file"))
     (tmp_path / "var/data").mkdir(parents=True)
     (tmp_path / "var/data/.appsecret").write_text("generated\n")
-    assert app_secret(tmp_path, files, process={}) == AppSecret("var/data/.appsecret", fingerprint("generated"))
-    found = app_secret(tmp_path, files, process={"APP_SECRET": "real"})
+    assert app_secret(small_files(tmp_path), files, process={}) == AppSecret(
+        "var/data/.appsecret", fingerprint("generated")
+    )
+    found = app_secret(small_files(tmp_path), files, process={"APP_SECRET": "real"})
     assert found == AppSecret("environment", fingerprint("real"))
 
 
@@ -165,7 +168,7 @@ def test_an_env_file_that_differs_is_laid_beside_the_one_that_is_there(tmp_path:
     (tmp_path / ".env").write_bytes(b"DATABASE_URL=" + IN_FORCE.encode())
     (tmp_path / ".env.local").write_bytes(b"APP_SECRET=same\n")
     backup = {".env": b"DATABASE_URL=mysql://old@db/old\n", ".env.local": b"APP_SECRET=same\n"}
-    assert plan_env(tmp_path, backup, IN_FORCE) == {".env": ".env.from-backup"}
+    assert plan_env(small_files(tmp_path), backup, IN_FORCE) == {".env": ".env.from-backup"}
 
 
 def test_an_env_file_that_would_redirect_kimai_is_laid_beside_even_where_there_is_none(tmp_path: Path) -> None:
@@ -176,6 +179,6 @@ def test_an_env_file_that_would_redirect_kimai_is_laid_beside_even_where_there_i
         ".env.prod.local": b"not = readable",
         ".env.local.php": b"<?php",
     }
-    assert plan_env(tmp_path, backup, IN_FORCE) == {
+    assert plan_env(small_files(tmp_path), backup, IN_FORCE) == {
         name: f"{name}.from-backup" for name in (".env.prod", ".env.prod.local", ".env.local.php")
     }

@@ -12,7 +12,8 @@ import pytest
 
 from sidecar.archive.names import escape_name
 from sidecar.errors import ConfigurationError
-from sidecar.kimai.files import Survey, survey
+from sidecar.kimai.files import survey
+from sidecar.kimai.survey import Survey
 from sidecar.kimai.userdata import outermost, user_data
 from sidecar.manifest import File
 from tests.support.kimai import make_instance

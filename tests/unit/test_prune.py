@@ -1,7 +1,7 @@
 """Pruning a target: only what is ours goes, manifest first, and nothing a person can't read a reason for."""
 
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -109,11 +109,79 @@ def test_what_bears_our_name_but_not_our_manifest_stays(storage: MemoryStorage, 
     assert "isn't ours" in result.decisions[-1].reasons[0]
 
 
-def test_only_the_manifests_of_what_is_given_up_are_read(storage: MemoryStorage) -> None:
-    shelve(storage, backup_id("20261122"), proof=b"{}")
+def test_only_the_manifests_that_decide_are_read(storage: MemoryStorage) -> None:
+    """Of what stands for the newest, and of what is given up: never one for each backup."""
+    newest = [shelve(storage, backup_id(f"202611{day}"), proof=b"{}") for day in (22, 21, 20)]
     old = shelve(storage, backup_id("20260101"), proof=b"{}")
-    run(storage)
-    assert storage.opened == [manifest_key(old)]
+    run(storage, policy=Policy(60, 2))
+    assert storage.opened == [manifest_key(newest[0]), manifest_key(newest[1]), manifest_key(old)]
+
+
+def damage(storage: Storage, wanted: BackupId) -> BackupId:
+    """Cut its archive short, as a full disk or a share that went away does."""
+    storage.put(archive_key(wanted), b"arch")
+    return wanted
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_an_archive_of_another_size_takes_no_place_among_the_newest(storage: MemoryStorage, dry_run: bool) -> None:
+    cut = damage(storage, shelve(storage, backup_id(OLD[0]), proof=b"{}"))
+    sound = [shelve(storage, backup_id(day)) for day in OLD[1:3]]
+    gone = shelve(storage, backup_id(OLD[3]))
+    [result] = run(storage, policy=Policy(60, 2), dry_run=dry_run)
+    decisions = {decision.id: decision for decision in result.decisions}
+    assert [each for each in decisions if decisions[each].keep] == [cut, *sound]
+    assert result.deleted == (() if dry_run else (gone,))
+    assert f"{archive_key(cut)} has 4 bytes, its manifest says 7" in decisions[cut].reasons[0]
+    assert "the newest proven" not in decisions[cut].reasons
+    assert all("among the newest 2" in decisions[each].reasons for each in sound)
+
+
+@pytest.mark.parametrize("text", [b"", b'{"format": 99}'])
+def test_without_a_manifest_that_can_be_read_one_takes_no_place_either(storage: MemoryStorage, text: bytes) -> None:
+    unknown = shelve(storage, backup_id(OLD[0]))
+    storage.put(manifest_key(unknown), text)
+    sound = shelve(storage, backup_id(OLD[1]))
+    [result] = run(storage)
+    assert [decision.id for decision in result.decisions if decision.keep] == [unknown, sound]
+    assert "its manifest isn't ours" in result.decisions[0].reasons[0]
+
+
+def test_a_cut_archive_that_is_too_old_is_kept_as_evidence(storage: MemoryStorage) -> None:
+    shelve(storage, backup_id("20261122"))
+    cut = damage(storage, shelve(storage, backup_id("20260101")))
+    [result] = run(storage)
+    assert result.deleted == ()
+    assert archive_key(cut) in keys(storage)
+    assert f"{archive_key(cut)} has 4 bytes" in result.decisions[-1].reasons[0]
+
+
+def test_a_backup_that_is_yet_to_come_takes_its_place_and_nothing_goes(storage: MemoryStorage) -> None:
+    there = [shelve(storage, backup_id(day)) for day in OLD[:3]]
+    before = keys(storage)
+    coming = backup_id("20261122")
+    [result] = prune([storage], "prod", Policy(60, 2), NOW, UTC, dry_run=False, coming=coming)
+    assert [(each.id, each.keep) for each in result.decisions] == [
+        (there[0], True),
+        (there[1], False),
+        (there[2], False),
+    ]
+    assert (keys(storage), result.deleted) == (before, ())
+    [without] = run(storage, policy=Policy(60, 2), dry_run=True)
+    assert [each.keep for each in without.decisions] == [True, True, False]
+
+
+def test_where_damage_has_no_end_nothing_is_given_up_and_reading_ends(storage: MemoryStorage) -> None:
+    """A share that shows every file empty, or a version of this tool that is too old, must cost no backup."""
+    start = datetime(2020, 1, 1, 1, 10, tzinfo=UTC)
+    every = [shelve(storage, backup_id()._replace(created_at=start + timedelta(days=day))) for day in range(200)]
+    for each in every[40:]:
+        damage(storage, each)
+    [result] = run(storage, policy=Policy(60, 3))
+    assert len(catalog([storage], "prod").backups) == 200
+    assert all(decision.keep for decision in result.decisions)
+    assert "20 or more of the newest are damaged" in result.decisions[-1].reasons[0]
+    assert len(storage.opened) < 50
 
 
 def test_strays_foreign_names_and_other_instances_are_never_touched(storage: MemoryStorage) -> None:

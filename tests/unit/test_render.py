@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.database.definitions import Column, Table
 from sidecar.database.render import END_OF_ROW, escape, insert_head, quote_value, row_expression, value_expression
+from sidecar.database.tables import Column, Table
 from sidecar.errors import KimaiBackupError
 
 

@@ -1,0 +1,281 @@
+"""A Kimai in its container as what a restore goes into: stopped, filled by volume and upload, started, waited for."""
+
+import io
+import logging
+import posixpath
+import shutil
+import tarfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Self
+
+import msgspec
+
+from sidecar.errors import KimaiBackupError, Refused, Unreachable
+from sidecar.kimai.archived import owner_of
+from sidecar.kimai.beneath import exact_path
+from sidecar.kimai.console import QUERY_DEADLINE
+from sidecar.kimai.contained import Contained
+from sidecar.kimai.docker import Engine, NotThere
+from sidecar.kimai.environment import BESIDE_SUFFIX, fingerprint
+from sidecar.kimai.places import ENTRY_COST
+from sidecar.kimai.project import Container
+from sidecar.kimai.recovery import Leftover, leftovers, recover
+from sidecar.kimai.shares import Shares
+from sidecar.kimai.staging import Staging
+from sidecar.kimai.survey import Escape
+from sidecar.kimai.upload import BEFORE, Upload, put_back, remove
+from sidecar.kimai.userdata import outermost, user_data
+from sidecar.kimai.writable import check_writable
+from sidecar.manifest import File
+
+log = logging.getLogger(__name__)
+
+HEALTHY_DEADLINE = 600.0
+"""Seconds from a start until it is healthy: its entrypoint waits for the database, migrates, warms the cache."""
+
+POLL = 1.0
+
+_EMPTY_TAR = bytes(1024)
+
+
+class ContainedTarget(Contained):
+    """`Contained`, to be restored into. `spool`: a folder of this machine's state, made and removed as needed."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        find: Callable[[], Container],
+        own: Container | None,
+        root: Path,
+        escape: Escape,
+        exclude: Iterable[Path],
+        environment: Mapping[str, str],
+        spool: Path,
+    ) -> None:
+        super().__init__(engine, find, own, root, escape, exclude, environment)
+        self._spool = spool
+
+    @property
+    def root(self) -> Path:
+        """Kimai's root, the same path here and in its container."""
+        return Path(self._root)
+
+    def owner(self) -> tuple[int, int]:
+        """User and group of `var/`, which is what Kimai writes to."""
+        return owner_of(self._engine, self.app.id, f"{self._root}/var")
+
+    def mounted_files(self, files: Sequence[File], _also: Sequence[str], /) -> set[bytes]:
+        """Those of the backup's files that are mounts of their own in Kimai's container."""
+        mounts = {each.destination.removeprefix(f"{self._root}/").encode() for each in self.app.mounts}
+        return {exact_path(file) for file in files if file.kind == "file"} & mounts
+
+    @contextmanager
+    def open(self, path: bytes) -> Iterator[IO[bytes]]:
+        """A file in the container, to compare."""
+        place = posixpath.join(self._root, path.decode())
+        with self._engine.fetch(self.app.id, place) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+            member = tar.next()
+            content = tar.extractfile(member) if member is not None else None
+            if content is None:
+                raise Refused(f"{place} in Kimai's container is no file", mend="Unmount what lies there.")
+            yield content
+
+    def check(self, files: Sequence[File], also: Sequence[str]) -> list[str]:
+        """Raise `Refused` unless the volumes can be written to, and Docker lets files be put into the container."""
+        shares = self._shares(also)
+        local = [file for file in files if shares.is_local(file.path)]
+        remote = [file for file in files if not shares.is_local(file.path)]
+        if local:
+            check_writable(self.root, local, shares.local)
+        if remote:
+            self._check_spool(remote)
+            try:
+                # Nothing to unpack: it only asks whether that is allowed.
+                self._engine.store(self.app.id, self._root, io.BytesIO(_EMPTY_TAR))
+            except (Unreachable, NotThere) as error:
+                raise Refused(
+                    f"{len(remote)} of the backup's files have to go through Docker, which doesn't let them: {error}",
+                    mend="Mount the volumes in both containers, or mend the proxy, or restore with --only database.",
+                ) from error
+        return [f"{len(local)} files go to shared volumes, {len(remote)} through Docker, with room for all of them"]
+
+    def _check_spool(self, files: Sequence[File]) -> None:
+        # What is there is kept beside what is new, and nobody knows its size: as much again is a guess.
+        needed = 2 * sum(file.size + ENTRY_COST for file in files)
+        free = shutil.disk_usage(self._spool.parent).free
+        if free < needed:
+            raise Refused(
+                f"{self._spool.parent} has {free} bytes free, the files that go through Docker need {needed}",
+                mend="Make room in BACKUP_STATE_DIR, or mount more of Kimai's volumes in both containers.",
+            )
+
+    def staging(self, run_id: str, also: Sequence[str], keep_beside: dict[str, str]) -> "ContainedStaging":
+        """Where the files go: staged on their volumes, or collected for an upload."""
+        paths = {*user_data(self.root, self.read).paths, *also}
+        beside = {path + BESIDE_SUFFIX for path in paths if path.startswith(".env")}
+        upload = Upload(self._engine, self.app.id, self._root, self._spool, outermost({*paths, *beside}))
+        shares = self._shares(also)
+        local = Staging(self.root, run_id, also=also, protect=self._exclude) if shares.local else None
+        return ContainedStaging(local, upload, shares, keep_beside)
+
+    def leftovers(self) -> list[Leftover]:
+        """What restores that were killed left: on the volumes, and of an upload."""
+        found = leftovers(self.root) if self._own and self.root.is_dir() else []
+        if self._spool.exists():
+            sent = (self._spool / BEFORE).exists()
+            found.append(Leftover(self._spool.name, "swapping" if sent else "staging", (self._spool,)))
+        return found
+
+    def recover(self, run_id: str) -> None:
+        """Put back what a killed restore set aside, or what lay in the container before its upload."""
+        if run_id != self._spool.name:
+            recover(self.root, run_id)
+            return
+        put_back(self._engine, self.app.id, self._root, self._spool)
+        remove(self._spool)
+
+    def check_cache(self) -> None:
+        """Nothing: it is emptied in the container, as root."""
+
+    def empty_cache(self) -> None:
+        """Delete all that is in the cache, in the container. Raises `Unreachable`."""
+        command = ["find", f"{self._root}/var/cache", "-mindepth", "1", "-delete"]
+        outcome = self._engine.execute(self.app.id, command, deadline=QUERY_DEADLINE, user="0:0")
+        if outcome.exit_code != 0:
+            raise Unreachable(f"Kimai's cache can't be emptied: {outcome.stderr.strip()[:300]}")
+
+    @contextmanager
+    def at_rest(self) -> "Iterator[ContainedRest]":
+        """Stop the app; on leaving, however that comes, it runs again if it did before or was started since."""
+        rest = ContainedRest(self._engine, self.app)
+        rest.stop()
+        try:
+            yield rest
+        finally:
+            rest.end()
+
+    def effects(self, app_secret: str | None, /) -> list[str]:
+        """What the image's entrypoint does at each start to whatever database it finds."""
+        found = []
+        secret = self.app.environment.get("APP_SECRET")
+        if secret and app_secret and fingerprint(secret) != app_secret:
+            found.append(
+                "APP_SECRET in the container's environment is not the backup's: users are signed out of "
+                "'remember me', and what was signed with the old one no longer counts"
+            )
+        if self.app.environment.get("ADMINPASS"):
+            found.append(
+                "ADMINPASS is set: at its start Kimai adds the super admin `admin` if the restored database has none"
+            )
+        return found
+
+    def _shares(self, also: Sequence[str]) -> Shares:
+        return self.shares({*user_data(self.root, self.read).paths, *also})
+
+
+class ContainedStaging:
+    """Files on their way to volumes and into a container, as `Exchange` says."""
+
+    def __init__(self, local: Staging | None, upload: Upload, shares: Shares, keep_beside: Mapping[str, str]) -> None:
+        self.notes: list[str] = []
+        self.kept: list[str] = []
+        self._local = local
+        self._upload = upload
+        self._shares = shares
+        self._beside = keep_beside
+        self._settled = False
+
+    def write(self, file: File, chunks: Iterable[bytes] = ()) -> None:
+        """Stage one file, folder or link."""
+        if moved := self._beside.get(file.path):
+            file = msgspec.structs.replace(file, path=moved, path_bytes=None)
+        if self._local is not None and self._shares.is_local(file.path):
+            self._local.write(file, chunks)
+        else:
+            self._upload.add(file, chunks)
+
+    def swap(self) -> None:
+        """Exchange what lies on the volumes, then send the rest."""
+        if self._local is not None:
+            self._local.swap()
+            self.kept += [path for path in self._local.kept if self._shares.is_local(path)]
+        self._upload.send()
+        self.kept += self._upload.kept
+
+    def settle(self) -> None:
+        """Keep the new files for good."""
+        if self._local is not None:
+            self._local.settle()
+        self._settled = True
+
+    def clean_up(self) -> None:
+        """Delete what was kept of the old ones."""
+        if self._local is not None:
+            self._local.clean_up()
+            self.notes += self._local.notes
+        self._upload.clean_up()
+
+    def __enter__(self) -> Self:
+        if self._local is not None:
+            self._local.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        with ExitStack() as both:
+            if self._local is not None:
+                both.push(self._local.__exit__)
+            if not self._settled:
+                self._upload.put_back()
+
+
+class ContainedRest:
+    """One stop and start of the app's container."""
+
+    def __init__(self, engine: Engine, app: Container) -> None:
+        self._engine = engine
+        self._app = app
+        self._is_wanted = app.is_running
+        self._is_stopped = not app.is_running
+
+    def stop(self) -> None:
+        """Stop it. Raises `Unreachable`."""
+        if not self._is_stopped:
+            self._engine.stop(self._app.id)
+            self._is_stopped = True
+            log.info("Kimai's container %s is stopped", self._app.name)
+
+    def start(self) -> None:
+        """Start it, and wait until it is healthy, where its image can tell. Raises `Unreachable`."""
+        self._is_wanted = True
+        self._engine.start(self._app.id)
+        self._is_stopped = False
+        log.info("Kimai's container %s is started", self._app.name)
+        ends = time.monotonic() + HEALTHY_DEADLINE
+        while True:
+            seen = self._engine.inspect(self._app.id)
+            if seen.is_running and seen.health in (None, "healthy"):
+                return
+            if not seen.is_running and seen.status != "restarting":
+                raise self._unwell(f"is {seen.status}")
+            if time.monotonic() > ends:
+                raise self._unwell(f"is {seen.health or seen.status} after {HEALTHY_DEADLINE:g} seconds")
+            time.sleep(POLL)
+
+    def end(self) -> None:
+        """Let it run again if it did, or was meant to; what keeps it from that is said, with what to do."""
+        if not self._is_stopped or not self._is_wanted:
+            return
+        try:
+            self._engine.start(self._app.id)
+        except (KimaiBackupError, NotThere) as error:
+            log.error("Kimai's container %s can't be started: %s Start it yourself.", self._app.name, error)  # noqa: TRY400
+        else:
+            log.info("Kimai's container %s is started again", self._app.name)
+
+    def _unwell(self, how: str) -> Unreachable:
+        return Unreachable(
+            f"Kimai's container {self._app.name} {how} after its start", mend=f"Look at: docker logs {self._app.name}"
+        )

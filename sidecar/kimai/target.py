@@ -1,0 +1,100 @@
+"""What a restore asks of the Kimai that it restores into, wherever that one runs."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import IO, Protocol, Self
+
+from sidecar.kimai.console import Console
+from sidecar.kimai.recovery import Leftover
+from sidecar.manifest import File
+
+
+class Exchange(Protocol):
+    """Files on their way into place: `write` them all, `swap`, check, `settle`; leaving before that puts all back.
+
+    `notes` tells, a sentence each, what was not restored as it was; `kept`: what the backup doesn't have, and stays.
+    """
+
+    notes: list[str]
+    kept: list[str]
+
+    def write(self, file: File, chunks: Iterable[bytes] = ()) -> None:
+        """Stage one file, folder or link. Raises `Damaged`, `Refused`, `StorageFailed`."""
+
+    def swap(self) -> None:
+        """Put in place what was staged, and keep what was there."""
+
+    def settle(self) -> None:
+        """Keep the new files for good: leaving puts nothing back from here on."""
+
+    def clean_up(self) -> None:
+        """After `settle`: delete what was kept."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+
+class Rest(Protocol):
+    """A Kimai that is stopped while it is restored into, where it can be stopped."""
+
+    def start(self) -> None:
+        """Let it run, and wait until it is well. Raises `Unreachable`."""
+
+    def stop(self) -> None:
+        """Stop it again."""
+
+
+class Target(Protocol):
+    """The Kimai to restore into."""
+
+    @property
+    def root(self) -> Path:
+        """Its root folder, as a path in its own world."""
+
+    @property
+    def console(self) -> Console:
+        """Its console."""
+
+    def version_file(self) -> str | None:
+        """The text of its `version.txt`; None where there is none."""
+
+    def read(self, path: str) -> bytes | None:
+        """One of its settings files; see `ReadSmall`."""
+
+    def own_database_url(self) -> str | None:
+        """The DATABASE_URL that Kimai itself uses."""
+
+    def owner(self) -> tuple[int, int]:
+        """User and group that what it writes belongs to."""
+
+    def mounted_files(self, files: Sequence[File], also: Sequence[str], /) -> set[bytes]:
+        """Those of the backup's files whose place is a mount of its own: nothing can be renamed there."""
+
+    def open(self, path: bytes) -> AbstractContextManager[IO[bytes]]:
+        """A file of it, to compare. Raises `OSError`, `Unreachable`."""
+
+    def check(self, files: Sequence[File], also: Sequence[str]) -> list[str]:
+        """Raise `Refused` unless all the files can be put in place; else a sentence for each thing found good."""
+
+    def staging(self, run_id: str, also: Sequence[str], keep_beside: dict[str, str]) -> Exchange:
+        """Where the files go. `also`: paths that only the backup's settings name; `keep_beside`: see `Staging`."""
+
+    def leftovers(self) -> list[Leftover]:
+        """What restores that were killed left of their files."""
+
+    def recover(self, run_id: str) -> None:
+        """Put back what one of them set aside, and delete its folders."""
+
+    def check_cache(self) -> None:
+        """Raise `Refused` where the cache could not be emptied."""
+
+    def empty_cache(self) -> None:
+        """Delete all that is in the cache. Raises `StorageFailed`, `Unreachable`."""
+
+    def at_rest(self) -> AbstractContextManager[Rest]:
+        """Stop it; on leaving, however that comes, it runs again."""
+
+    def effects(self, app_secret: str | None, /) -> list[str]:
+        """What its start will do by itself, and what differs there; `app_secret` is the backup's fingerprint."""

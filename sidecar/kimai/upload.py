@@ -1,0 +1,203 @@
+"""Putting files into a container by the engine's archive endpoint: collected first, what was there kept, then sent."""
+
+import hashlib
+import io
+import os
+import posixpath
+import shutil
+import stat
+import tarfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sidecar.errors import Damaged
+from sidecar.kimai.archived import forget, members
+from sidecar.kimai.beneath import exact_path, is_within, parts_of
+from sidecar.kimai.docker import Engine, NotThere
+from sidecar.kimai.setaside import faults_named
+from sidecar.kimai.tree import HOSTILE
+from sidecar.manifest import File
+
+NEW, BEFORE = "new.tar", "before.tar"
+"""What is to be sent, and what lay in its place. The second one is there, whole, exactly from before it is sent."""
+
+_TYPES = {"folder": tarfile.DIRTYPE, "link": tarfile.SYMTYPE, "file": tarfile.REGTYPE}
+
+
+class Upload:
+    """Files for one container. `folder`: where they are collected, on a disk with room for them twice.
+
+    `allowed`: the paths below `root` that may be written to. `add` them all, `send`; `put_back` until `clean_up`.
+    """
+
+    def __init__(self, engine: Engine, container: str, root: str, folder: Path, allowed: Iterable[str]) -> None:
+        self.kept: list[str] = []
+        self._engine = engine
+        self._container = container
+        self._root = root
+        self._folder = folder
+        self._allowed = [path.encode() for path in allowed]
+        self._seen: dict[bytes, str] = {}
+        self._tar: tarfile.TarFile | None = None
+
+    def add(self, file: File, chunks: Iterable[bytes] = ()) -> None:
+        """Collect one entry. Raises `Damaged` for what isn't as `file` says or leads elsewhere, `StorageFailed`."""
+        path = self._checked(file)
+        with self._faults():
+            if self._tar is None:
+                self._folder.mkdir(mode=0o700, exist_ok=True)
+                self._tar = tarfile.open(self._folder / NEW, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 - `_seal`
+            content = _Checked(file, chunks)
+            self._tar.addfile(_member(path, file), content if file.kind == "file" else None)
+            forget(self._tar)
+            if file.kind == "file":
+                content.check()
+
+    def send(self) -> None:
+        """Keep what is in the way, then unpack all in the container. Raises `Unreachable`, `StorageFailed`."""
+        if self._tar is None:
+            return
+        with self._faults():
+            self._seal()
+            self._keep()
+        with (self._folder / NEW).open("rb") as tar:
+            self._engine.store(self._container, self._root, tar)
+
+    def put_back(self) -> None:
+        """Send back what was there. What wasn't there before can't be taken away this way, and is named."""
+        put_back(self._engine, self._container, self._root, self._folder)
+        self.clean_up()
+
+    def clean_up(self) -> None:
+        """Delete what was collected; there is nothing to put back from then on."""
+        if self._tar is not None:
+            self._tar.close()
+            self._tar = None
+        with self._faults():
+            remove(self._folder)
+
+    def _checked(self, file: File) -> bytes:
+        path = exact_path(file)
+        try:
+            parts_of(path)
+        except ValueError as error:
+            raise Damaged(f"backup names {file.path!r}, which no backup contains", mend=HOSTILE) from error
+        if not any(is_within(path, top) for top in self._allowed):
+            raise Damaged(f"backup names {file.path!r}, which is none of Kimai's user data", mend=HOSTILE)
+        if path in self._seen:
+            raise Damaged(f"backup names {file.path!r} twice", mend=HOSTILE)
+        above, _, _ = path.rpartition(b"/")
+        while above:
+            if self._seen.get(above, "folder") != "folder":
+                raise Damaged(f"backup leads through {os.fsdecode(above)!r}, which is no folder in it", mend=HOSTILE)
+            above = above.rpartition(b"/")[0]
+        self._seen[path] = file.kind
+        return path
+
+    def _seal(self) -> None:
+        assert self._tar is not None  # noqa: S101 - `send` looked
+        self._tar.close()
+        _sync(self._folder / NEW)
+
+    def _keep(self) -> None:
+        """Fetch what lies at the paths that are about to be written; whole, or not at all."""
+        part = self._folder / f"{BEFORE}.part"
+        there: set[bytes] = set()
+        with tarfile.open(part, "w", format=tarfile.PAX_FORMAT) as kept:
+            for top in self._tops():
+                there |= set(self._fetch(top, kept))
+        _sync(part)
+        part.rename(self._folder / BEFORE)
+        _sync(self._folder)
+        left = sorted(os.fsdecode(path) for path in there - {*self._seen})
+        self.kept += left
+
+    def _fetch(self, top: str, kept: tarfile.TarFile) -> Iterator[bytes]:
+        try:
+            with self._engine.fetch(self._container, f"{self._root}/{top}") as stream:
+                for tar, member, exact in members(stream, top):
+                    if member.islnk():
+                        member.linkname = posixpath.join(posixpath.dirname(top), member.linkname)
+                    member.name = os.fsdecode(exact)
+                    kept.addfile(member, tar.extractfile(member) if member.isreg() else None)
+                    forget(kept)
+                    if not member.isdir():
+                        yield exact
+        except NotThere:
+            return
+
+    def _tops(self) -> list[str]:
+        """The allowed paths that something goes to."""
+        return [os.fsdecode(top) for top in self._allowed if any(is_within(path, top) for path in self._seen)]
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        with faults_named(f"{self._folder}, where the files for Kimai's container are collected, can't be written"):
+            yield
+
+
+class _Checked(io.RawIOBase):
+    """Chunks as a file to read from, which must be as long as the manifest says and have its hash."""
+
+    def __init__(self, file: File, chunks: Iterable[bytes]) -> None:
+        super().__init__()
+        self._file = file
+        self._chunks = iter(chunks)
+        self._digest = hashlib.sha256()
+        self._rest = b""
+
+    def read(self, size: int = -1) -> bytes:
+        """Some of what is left. Raises `Damaged` at an end that comes too early."""
+        if not self._rest:
+            self._rest = next(self._chunks, b"")
+            self._digest.update(self._rest)
+        if not self._rest:
+            raise self._fault()
+        found, self._rest = self._rest[:size], self._rest[size:]
+        return found
+
+    def check(self) -> None:
+        """Raise `Damaged` unless all was read, and has the right hash."""
+        if self._rest or next(self._chunks, b"") or self._file.sha256 not in (None, self._digest.hexdigest()):
+            raise self._fault()
+
+    def _fault(self) -> Damaged:
+        return Damaged(f"{self._file.path} in the backup is not what its manifest says", mend=HOSTILE)
+
+
+def put_back(engine: Engine, container: str, root: str, folder: Path) -> None:
+    """Send back what `Upload.send` kept, if it came so far. Raises `Unreachable`."""
+    before = folder / BEFORE
+    if before.exists():
+        with before.open("rb") as tar:
+            engine.store(container, root, tar)
+
+
+def remove(folder: Path) -> None:
+    """Delete what an upload collected, what can be sent back first. Raises `OSError`."""
+    (folder / BEFORE).unlink(missing_ok=True)
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _member(path: bytes, file: File) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(os.fsdecode(path))
+    member.type = _TYPES[file.kind]
+    # Another user's rights are not lent by a file that an archive brought.
+    member.mode = stat.S_IMODE(file.mode) & (0o7777 if file.kind == "folder" else 0o777)
+    member.uid, member.gid = file.uid, file.gid
+    member.mtime = file.mtime / 10**9
+    if file.kind == "file":
+        member.size = file.size
+    elif file.kind == "link":
+        member.linkname = os.fsdecode(file.target_bytes or (file.target or "").encode())
+    return member
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,65 @@
+"""Publish: on each target by itself the archive first, and after it the manifest that makes it a backup."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sidecar.errors import StorageFailed
+from sidecar.manifest import Archive, BackupId, Manifest, encode
+from sidecar.names import archive_key, manifest_key
+from sidecar.report.progress import Progress
+from sidecar.storage.base import Storage
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Published:
+    """The names of the targets that took a backup, and the failures of those that did not."""
+
+    targets: list[str] = field(default_factory=list)
+    failed: list[StorageFailed] = field(default_factory=list)
+
+
+def publish(storages: Sequence[Storage], manifest: Manifest, spooled: Path, progress: Progress) -> Published:
+    """Put the spooled archive and its manifest on every target: one that fails doesn't keep the others from theirs.
+
+    Raises the first target's `StorageFailed` where none took it.
+    """
+    done = Published()
+    backup_id = BackupId.parse(manifest.id)
+    assert backup_id is not None and manifest.archive is not None  # noqa: S101, PT018 - made just now
+    for storage in storages:
+        progress.phase(f"publish on {storage.name}")
+        try:
+            _put(storage, backup_id, manifest, manifest.archive, spooled)
+        except StorageFailed as error:
+            log.error("target %s failed: %s", storage.name, error)  # noqa: TRY400 - one line
+            done.failed.append(error)
+        else:
+            done.targets.append(storage.name)
+    if not done.targets:
+        raise done.failed[0]
+    return done
+
+
+def _put(storage: Storage, backup_id: BackupId, manifest: Manifest, archive: Archive, spooled: Path) -> None:
+    key = archive_key(backup_id)
+    try:
+        storage.put(key, spooled)
+        _check_stored(storage, key, archive)
+        storage.put(manifest_key(backup_id), encode(manifest))
+    except BaseException:
+        # Without its manifest the archive is no backup, and nothing would ever delete it.
+        try:
+            storage.delete(key)
+        except StorageFailed as error:
+            log.warning("%s may be left on %s without a manifest: %s", key, storage.name, error)
+        raise
+
+
+def _check_stored(storage: Storage, key: str, archive: Archive) -> None:
+    stored = storage.stat(key).size
+    if stored != archive.size:
+        raise StorageFailed(f"target {storage.name} keeps {stored} bytes of {key}, {archive.size} were given to it")

@@ -1,0 +1,99 @@
+"""The database of a restore: loaded, compared with what was backed up, taken back where the restore fails."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sidecar.archive.source import Source
+from sidecar.database.compare import compare
+from sidecar.database.load import Load
+from sidecar.database.objects import MARKER, drop, mark
+from sidecar.database.server import Session
+from sidecar.database.snapshot import take
+from sidecar.errors import Damaged
+from sidecar.killed import take_back_database
+from sidecar.manifest import Database
+from sidecar.precheck import find_fresh
+from sidecar.restore_job import Job, Report
+from sidecar.state import RestoreNote
+
+log = logging.getLogger(__name__)
+
+BLOCK = 1 << 20
+"""Bytes of SQL read from the archive at once."""
+
+_SHOWN = 5
+
+
+@contextmanager
+def loading(job: Job, source: Source, note: RestoreNote, report: Report) -> Iterator[Load]:
+    """A load into the empty database; leaving by an error before all is settled takes away what it made."""
+
+    def making(kind: str, name: str) -> None:
+        if [kind, name] not in note.objects:
+            note.objects.append([kind, name])
+            job.state.write_restore_note(note)
+
+    load = Load(job.connect, job.connections, making=making, advance=job.progress.advance)
+    try:
+        note.objects = [["table", MARKER], *_objects(source)]
+        note.expected = source.manifest.database if source.manifest else None
+        job.state.write_restore_note(note)
+        session = job.connect()
+        try:
+            mark(session, note.run_id)
+            _make_room(session, report)
+        finally:
+            session.close()
+        yield load
+    except BaseException:
+        if note.phase != "settled":
+            log.warning("taking back what was loaded into %s", job.redacted_url)
+            take_back_database(job.connect, [(kind, name) for kind, name in note.objects], [load.thread_id])
+            note.objects = []
+        raise
+    finally:
+        load.close()
+    for line in load.loaded.warnings:
+        report.note(line)
+
+
+def _make_room(session: Session, report: Report) -> None:
+    """Drop what an installation made and nobody has used; asked again now, as somebody may have come meanwhile."""
+    fresh = find_fresh(session, [("table", MARKER)])
+    if fresh:
+        drop(session, fresh)
+        report.step(f"the {len(fresh)} tables of a Kimai that was just installed are dropped: nobody had used them")
+
+
+def _objects(source: Source) -> list[list[str]]:
+    """Kind and name of all that our own backup will make, so that the journal knows them before the first."""
+    if source.manifest is None:
+        return []
+    database = source.manifest.database
+    found = [["table", table.name] for table in database.tables]
+    return found + [[each.kind, each.name] for each in database.objects]
+
+
+def load_database(job: Job, source: Source, load: Load, report: Report) -> None:
+    """Run the dump's statements and compare what they made. Raises `Damaged` where it isn't what was backed up."""
+    job.progress.phase("load the database", total=source.database_size)
+    with source.open(source.database_name) as sql:
+        load.run(iter(lambda: sql.read(BLOCK), b""))
+    if source.manifest is None:
+        report.step(f"{source.database_name} is loaded")
+        report.note("the database can't be compared: the zip doesn't say what was in it")
+        return
+    _compare(job, source.manifest.database, report)
+
+
+def _compare(job: Job, expected: Database, report: Report) -> None:
+    rows = sum(table.rows for table in expected.tables)
+    job.progress.phase("compare the database", total=rows, unit="items")
+    with take(job.connect, job.connections) as snapshot:
+        differences = compare(snapshot, expected, job.progress.advance)
+    if differences:
+        shown = "; ".join(str(difference) for difference in differences[:_SHOWN])
+        more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+        raise Damaged(f"what was loaded isn't what was backed up: {shown}{more}")
+    report.step(f"the database is loaded and equal: {len(expected.tables)} tables, {rows} rows")

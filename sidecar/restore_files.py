@@ -1,0 +1,60 @@
+"""The files of a restore: staged beside what is there, exchanged for it, with what stays in force left alone."""
+
+import msgspec
+
+from sidecar.archive.names import link_stays_inside, safe_path
+from sidecar.archive.source import Source
+from sidecar.kept import mounts_left_alone, moved_by_backup, settings_beside
+from sidecar.kimai.target import Exchange
+from sidecar.manifest import File
+from sidecar.restore_job import Job, Report
+from sidecar.state import RestoreNote
+
+BLOCK = 1 << 20
+"""Bytes of a file read from the archive at once."""
+
+
+def prepare_staging(job: Job, source: Source, note: RestoreNote, report: Report) -> Exchange:
+    """A staging area that knows what moved, what is laid beside the one in force, and what it must not touch."""
+    beside = settings_beside(job.kimai, source, job.database_url)
+    for path, name in beside.items():
+        report.note(f"the backup's {path} differs from the one in force and is laid beside it as {name}")
+    return job.kimai.staging(note.run_id, moved_by_backup(job.kimai, source), beside)
+
+
+def stage_files(job: Job, source: Source, staging: Exchange, report: Report) -> None:
+    """Write every file of the backup to the staging area, then exchange all of them for what is there."""
+    job.progress.phase("restore the files", total=sum(file.size for file in source.files))
+    owner = job.kimai.owner()
+    alone = set(mounts_left_alone(job.kimai, source, job.database_url))
+    for file in source.files:
+        if file.path in alone:
+            continue
+        if file.kind == "link":
+            target = file.target_bytes if file.target_bytes is not None else (file.target or "").encode()
+            if not link_stays_inside(safe_path(file.path), target):
+                report.note(f"link {file.path} leads outside of Kimai and is not restored")
+                continue
+        if file.kind != "file":
+            staging.write(_tame(file, owner))
+            continue
+        with source.open(file.path) as stream:
+            staging.write(_tame(file, owner), iter(lambda: stream.read(BLOCK), b""))
+        job.progress.advance(file.size)
+    staging.swap()
+    count = sum(file.kind == "file" for file in source.files)
+    report.step(f"{count} files are in place; what was there is set aside until Kimai has shown that it works")
+    named = {file.path for file in source.files}
+    for path in (path for path in staging.kept if path not in named):
+        report.note(f"{path} is not in the backup and stays as it is")
+
+
+def _tame(file: File, owner: tuple[int, int]) -> File:
+    """Without setuid and setgid, as a backup may be anybody's; with an owner where the zip knows none."""
+    known = file.uid >= 0
+    return msgspec.structs.replace(
+        file,
+        mode=file.mode & ~0o6000,
+        uid=file.uid if known else owner[0],
+        gid=file.gid if known else owner[1],
+    )

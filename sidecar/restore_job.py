@@ -1,0 +1,56 @@
+"""What a restore works with, and what it tells of its steps."""
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+from sidecar.archive.source import Source
+from sidecar.database.snapshot import Connect
+from sidecar.kimai.target import Target
+from sidecar.report.progress import Progress
+from sidecar.state import State
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a restore works with. `open_backup` finds, fetches and opens what the user named.
+
+    `is_own_url`: the database's URL is Kimai's own. `kimai_url`: where its web pages are, None where nobody said.
+    """
+
+    open_backup: Callable[[str], AbstractContextManager[Source]]
+    connect: Connect
+    connections: int
+    database_url: str
+    redacted_url: str
+    kimai: Target
+    is_own_url: bool
+    kimai_url: str | None
+    state: State
+    progress: Progress
+
+
+@dataclass
+class Report:
+    """What a restore did, or would do: its steps and what an admin should know, a sentence each."""
+
+    backup: str
+    steps: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    dry_run: bool = False
+
+    def step(self, text: str) -> None:
+        """Say and keep what was done."""
+        if not self.dry_run:
+            log.info("%s", text)
+        self.steps.append(text)
+
+    def note(self, text: str) -> None:
+        """Say and keep what an admin should know."""
+        if text not in self.notes:
+            if not self.dry_run:
+                log.warning("%s", text)
+            self.notes.append(text)

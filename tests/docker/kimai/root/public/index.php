@@ -1,0 +1,1 @@
+<?php // a stand-in: nobody runs this

@@ -1,0 +1,87 @@
+"""README's section on Docker is true: its commands, one after the other as they stand there, with other images alone."""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import docker as images
+from tests.support import product
+from tests.support.product import Project
+
+pytestmark = pytest.mark.timeout(900)
+
+FOLDER = "/srv/kimai"
+"""Where README's commands put the project."""
+
+
+def commands(title: str) -> str:
+    """The shell commands below one of the section's headings."""
+    readme = (images.ROOT / "README.md").read_text()
+    section = readme.partition("\n## Docker\n")[2].partition("\n## ")[0]
+    match = re.search(rf"^### {title}\n(.*?)(?=^### |\Z)", section, re.MULTILINE | re.DOTALL)
+    assert match, title
+    blocks = re.findall(r"^ *```sh\n(.*?)^ *```", match[1], re.MULTILINE | re.DOTALL)
+    assert blocks, title
+    return "".join(re.sub(r"^ +", "", block, flags=re.MULTILINE) for block in blocks)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """An empty folder in FOLDER's stead, but for the override that swaps images."""
+    ready = tmp_path_factory.mktemp("made")
+    made = Project.make(ready, {"docker-proxy": images.haproxy(), "sqldb": images.mariadb(), "kimai": images.kimai()})
+    folder = tmp_path_factory.mktemp("readme")
+    (ready / "compose.override.yml").rename(folder / "compose.override.yml")
+    found = Project(folder, made.name)
+    try:
+        yield found
+    finally:
+        found.down()
+
+
+@pytest.fixture(scope="module")
+def environment(project: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The user's, but that `docker build` has BuildKit, which an old engine's own client alone has."""
+    client, variables = images.builder()
+    shim = tmp_path_factory.mktemp("bin") / "docker"
+    real = subprocess.run(["which", "docker"], capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    shim.write_text(f'#!/bin/sh\n[ "$1" = build ] && exec {client} "$@"\nexec {real} "$@"\n')
+    shim.chmod(0o755)
+    return {**variables, **project.environment, "DOCKER_BUILDKIT": "1", "PATH": f"{shim.parent}:{os.environ['PATH']}"}
+
+
+def follow(project: Project, environment: dict[str, str], title: str, start: Path) -> str:
+    """Run the commands below a heading in one shell that ends at the first failure; what they printed."""
+    script = "set -eux\n" + commands(title).replace(FOLDER, str(project.folder))
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=start,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-6000:]
+    return done.stdout
+
+
+def test_set_up_then_back_up(project: Project, environment: dict[str, str]) -> None:
+    images.base()
+    said = follow(project, environment, "Set up", images.ROOT)
+    assert "FAIL" not in said
+    assert (project.folder / ".env").stat().st_mode & 0o777 == 0o600
+    assert (project.folder / "secrets/mysql_root_password").stat().st_mode & 0o777 == 0o600
+    [password] = re.findall(r"DATABASE_PASSWORD=([0-9a-f]{48})\n", (project.folder / ".env").read_text())
+    assert password not in images.docker("inspect", project.container("backup"))
+    assert images.image_id(product.IMAGE)
+    said = follow(project, environment, "Back up", project.folder)
+    [backup] = re.findall(r"^(kimai_kimai_2\.66\.0_\w+)  ", said, re.MULTILINE)[:1]
+    assert re.search(rf"^{backup} .* whole$", said, re.MULTILINE)
+    assert (project.folder / f"backups/{backup}.zip").stat().st_mode & 0o777 == 0o600

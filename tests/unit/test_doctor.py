@@ -1,0 +1,66 @@
+"""What the doctor makes of faults that nobody foresaw: a line that failed, its code, and the rest examined."""
+
+import errno
+import os
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sidecar import doctor
+from sidecar.errors import Exit
+from tests.support.memory_storage import MemoryStorage
+
+
+def broken(*_: Any, **__: Any) -> NoReturn:
+    raise OSError(errno.EIO, os.strerror(errno.EIO), "/broken")
+
+
+class BrokenKimai:
+    """A Kimai on a disk that fails."""
+
+    identify = environment = app_secret = survey = remarks = broken
+
+
+class BrokenStorage(MemoryStorage):
+    """A target whose own errors are not translated."""
+
+    put = broken
+
+
+def job_of(tmp_path: Path, *storages: MemoryStorage) -> doctor.Job:
+    return doctor.Job(
+        instance_name="prod",
+        instance=BrokenKimai(),
+        connect=broken,
+        connections=2,
+        storages=storages,
+        root=tmp_path,
+        state_folder=broken,
+        backup_dir=tmp_path / "gone",
+    )
+
+
+def test_a_bare_fault_of_the_system_is_a_failed_line_with_a_documented_code(tmp_path: Path) -> None:
+    findings = doctor.examine(job_of(tmp_path, BrokenStorage("nfs"), MemoryStorage("spare")))
+    found = {finding.what: finding for finding in findings}
+    codes = {what: finding.exit_code for what, finding in found.items()}
+    assert codes == {
+        "Kimai": Exit.CONFIGURATION,
+        "files": Exit.CONFIGURATION,
+        "database": Exit.UNREACHABLE,
+        "snapshot": Exit.UNREACHABLE,
+        "state folder": Exit.CONFIGURATION,
+        "target nfs": Exit.STORAGE,
+        "target spare": Exit.DONE,
+        "room": Exit.STORAGE,
+        "clock": Exit.UNREACHABLE,
+    }
+    for finding in findings:
+        if not finding.good:
+            assert "Input/output error" in finding.seen
+            assert finding.mend
+    assert doctor.exit_code(findings) is Exit.CONFIGURATION
+
+
+def test_no_target_is_a_failed_line(tmp_path: Path) -> None:
+    [finding] = [each for each in doctor.examine(job_of(tmp_path)) if each.what == "targets"]
+    assert (finding.exit_code, "BACKUP_DIR" in finding.mend) == (Exit.CONFIGURATION, True)
