@@ -6,10 +6,10 @@ BIN := .venv/bin
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench lock docs clean
+.PHONY: help install demo test e2e check bench lock docs clean
 
 help: ## Show this
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 install: ## Make .venv, or bring it up to date; install MariaDB's server and client where they are missing
 	@scripts/install
@@ -17,8 +17,12 @@ install: ## Make .venv, or bring it up to date; install MariaDB's server and cli
 demo: install ## Back up a throwaway Kimai, lose it, restore it, compare
 	@$(BIN)/python -m demo
 
-test: install ## Run all tests, with a report of what they cover
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term tests
+test: install ## Run all tests but those in Docker, with a report of what they cover
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term --ignore=tests/e2e_docker tests
+
+e2e: install ## Run the tests in Docker: the image, compose.example.yml, MariaDB and MySQL; makes what it needs
+	@scripts/docker-engine
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/e2e_docker
 
 check: install ## Lint, check formats, types and imports, run the fast tests
 	$(BIN)/ruff check .

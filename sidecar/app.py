@@ -217,12 +217,11 @@ class App:
 
         return doctor.Job(
             instance_name=self.instance,
-            instance=self.site.kimai,
+            kimai=lambda: self.site.kimai,
             connect=self.connect,
             connections=self.settings.database_connections,
             # None at all is the doctor's to say, among what else is wrong.
             storages=[self.local] if self.local else [],
-            root=self.settings.kimai_dir,
             state_folder=lambda: self.state.folder,
             backup_dir=self.settings.backup_dir,
         )

@@ -44,14 +44,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Job:
-    """What the doctor looks at. `backup_dir` is None without a local target; `storages` may be empty."""
+    """What the doctor looks at. `backup_dir` is None without a local target; `storages` may be empty.
+
+    `kimai` gives the instance, or raises what keeps it from being found.
+    """
 
     instance_name: str
-    instance: Instance
+    kimai: Callable[[], Instance]
     connect: Connect
     connections: int
     storages: Sequence[Storage]
-    root: Path
     state_folder: Callable[[], Path]
     backup_dir: Path | None
 
@@ -76,10 +78,13 @@ def exit_code(findings: Sequence[Finding]) -> Exit:
 
 
 def _kimai(job: Job) -> Iterator[Finding]:
-    kimai = job.instance.identify()
+    instance = job.kimai()
+    for remark in instance.remarks():
+        yield Finding(*remark)
+    kimai = instance.identify()
     revision = f", revision {kimai.git_revision[:12]}" if kimai.git_revision else ""
     yield Finding("Kimai", f"version {kimai.version} (by {kimai.version_source}){revision}")
-    secret = job.instance.app_secret()
+    secret = instance.app_secret()
     if secret is None:
         yield Finding("app secret", "none found: users' sessions and signed links depend on it", "Look for APP_SECRET.")
     else:
@@ -87,7 +92,7 @@ def _kimai(job: Job) -> Iterator[Finding]:
 
 
 def _files(job: Job) -> Iterator[Finding]:
-    survey = job.instance.survey()
+    survey = job.kimai().survey()
     files = [entry for entry in survey.entries if entry.kind == "file"]
     for entry in files:
         # Root without its usual capabilities finds out by opening alone.
@@ -101,9 +106,6 @@ def _files(job: Job) -> Iterator[Finding]:
         )
     else:
         yield Finding("files", f"{len(files)} files, {survey.size} bytes, all can be opened")
-    writable = os.access(job.root, os.W_OK | os.X_OK)
-    seen = f"{job.root} {'can' if writable else 'can not'} be written to"
-    yield Finding("files for a restore", seen, "" if writable else "A restore needs root, or Kimai's own user.")
 
 
 def _database(job: Job) -> Iterator[Finding]:
@@ -201,7 +203,7 @@ def _room(job: Job) -> Iterator[Finding]:
     if job.backup_dir is None:
         return
     backups = catalog(job.storages, job.instance_name).backups
-    needed = backups[0].size if backups else job.instance.survey().size
+    needed = backups[0].size if backups else job.kimai().survey().size
     free = shutil.disk_usage(job.backup_dir).free
     seen = f"{free} bytes free in {job.backup_dir}, the next backup needs about {needed}"
     if free < needed:

@@ -110,7 +110,7 @@ def report(found: "Report") -> str:
     notes = [f"! {note}" for note in found.notes]
     if found.dry_run:
         return "\n".join([f"  {step}" for step in found.steps] + notes)
-    last = f"{found.backup} is restored. Start Kimai, sign in and look around; only then update it."
+    last = f"{found.backup} is restored. Start the web server if you stopped it, sign in, look around; then update."
     return "\n".join([*notes, last])
 
 

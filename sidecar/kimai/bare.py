@@ -80,8 +80,11 @@ class BareMetal:
         return effective_environment(small_files(self.root)).get("DATABASE_URL") if self.root.is_dir() else None
 
     def remarks(self) -> list[Remark]:
-        """Nothing: it runs right here."""
-        return []
+        """Whether a restore could write to it."""
+        if os.access(self.root, os.W_OK | os.X_OK):
+            return [Remark("files for a restore", f"{self.root} can be written to")]
+        seen = f"{self.root} can not be written to"
+        return [Remark("files for a restore", seen, "A restore needs root, or Kimai's own user.")]
 
     # ── What a restore asks ──────────────────────────────────────────────────────────────────────────────────
 

@@ -1,6 +1,8 @@
 """A Kimai in its container: version, environment and files, by the Docker engine and by the volumes that are shared."""
 
+import io
 import logging
+import os
 import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +23,9 @@ from sidecar.kimai.userdata import LOCAL_YAML, USER_DATA, user_data
 from sidecar.manifest import Kimai
 
 log = logging.getLogger(__name__)
+
+EMPTY_TAR = bytes(1024)
+"""Nothing to unpack: storing it only asks whether that is allowed."""
 
 
 class ContainerConsole:
@@ -168,7 +173,22 @@ class Contained:
             found.append(
                 Remark("layer", seen, mend if path == LOCAL_YAML else "A backup holds it; a restore puts it back.")
             )
-        return found
+        return [*found, self._writing(shares)]
+
+    def _writing(self, shares: Shares) -> Remark:
+        """Whether a restore could write to it from here; what only asks does no harm."""
+        closed = [path for path in shares.local if not os.access(f"{self._root}/{path}", os.W_OK)]
+        refused = [f"{path} is mounted read-only" for path in closed]
+        try:
+            self._engine.store(self.app.id, self._root, io.BytesIO(EMPTY_TAR))
+        except (Unreachable, NotThere) as error:
+            refused.append(str(error.what if isinstance(error, Unreachable) else error))
+        if not refused:
+            return Remark(
+                "files for a restore", "volumes and container can be written to; a stop is not tried"
+            )
+        seen = f"can't be written from here, as it should be for backups: {'; '.join(refused)}"
+        return Remark("files for a restore", seen, "A restore runs as a service of its own, see compose.example.yml.")
 
     def _is_there(self, path: str) -> bool:
         try:

@@ -17,7 +17,7 @@ from sidecar.errors import KimaiBackupError, Refused, Unreachable
 from sidecar.kimai.archived import owner_of
 from sidecar.kimai.beneath import exact_path
 from sidecar.kimai.console import QUERY_DEADLINE
-from sidecar.kimai.contained import Contained
+from sidecar.kimai.contained import EMPTY_TAR, Contained
 from sidecar.kimai.docker import Engine, NotThere
 from sidecar.kimai.environment import BESIDE_SUFFIX, fingerprint
 from sidecar.kimai.places import ENTRY_COST
@@ -37,8 +37,6 @@ HEALTHY_DEADLINE = 600.0
 """Seconds from a start until it is healthy: its entrypoint waits for the database, migrates, warms the cache."""
 
 POLL = 1.0
-
-_EMPTY_TAR = bytes(1024)
 
 
 class ContainedTarget(Contained):
@@ -93,8 +91,7 @@ class ContainedTarget(Contained):
         if remote:
             self._check_spool(remote)
             try:
-                # Nothing to unpack: it only asks whether that is allowed.
-                self._engine.store(self.app.id, self._root, io.BytesIO(_EMPTY_TAR))
+                self._engine.store(self.app.id, self._root, io.BytesIO(EMPTY_TAR))
             except (Unreachable, NotThere) as error:
                 raise Refused(
                     f"{len(remote)} of the backup's files have to go through Docker, which doesn't let them: {error}",

@@ -86,6 +86,8 @@ def room(root: Path, files: Iterable[File], paths: Iterable[str]) -> list[Room]:
     places = Places(root, paths)
     needed: dict[bytes, int] = {}
     for file in files:
+        if exact_path(file) in places.fixed:
+            continue  # it is there, and stays
         base = places.base_of(exact_path(file))
         content = -(-file.size // ENTRY_COST) * ENTRY_COST
         needed[base] = needed.get(base, 0) + content + ENTRY_COST

@@ -42,7 +42,7 @@ class Answer(NamedTuple):
 
 
 class Proxy(NamedTuple):
-    """One of the proxy's two doors, the container to try things on, and how it was before."""
+    """One of the proxy's two doors, and the ID of a container to try things on."""
 
     address: str
     victim: str
@@ -93,8 +93,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 def victim() -> Iterator[str]:
     name = f"kbtest-victim-{uuid.uuid4().hex[:8]}"
     # PID 1 of its own leaves at SIGTERM: so a stop is quick.
-    images.docker("run", "--detach", "--init", "--name", name, images.base(), "sleep", "1000")
-    yield name
+    yield images.docker("run", "--detach", "--init", "--name", name, images.base(), "sleep", "1000").strip()
     images.docker("rm", "--force", name)
 
 
@@ -144,7 +143,8 @@ def test_the_sdk_pings_lists_and_inspects(either: Proxy) -> None:
     with sdk(either) as client:
         assert client.ping()
         assert client.version()["ApiVersion"]
-        assert [f"/{either.victim}"] in [each["Names"] for each in client.api.containers()]
+        assert either.victim in [each["Id"] for each in client.api.containers()]
+        assert either.victim in [each.id for each in client.containers.list(ignore_removed=True)]
         assert client.containers.get(either.victim).status == "running"
 
 
@@ -187,7 +187,7 @@ def test_files_come_out(either: Proxy) -> None:
 
 
 def test_paths_with_and_without_a_version_pass(either: Proxy) -> None:
-    for prefix in ("", "/v1.41", "/v1.24"):
+    for prefix in ("", "/v1.41", "/v1.24", "/v1.30"):
         assert either.ask("GET", f"{prefix}/containers/{either.victim}/json").status == 200
 
 
@@ -195,7 +195,7 @@ def test_the_products_own_engine_reads_through_either(either: Proxy) -> None:
     with engine(either) as found:
         assert found.execute(either.victim, ["sh", "-c", "echo hello"], deadline=20).stdout == "hello\n"
         assert found.inspect(either.victim).is_running
-        assert either.victim in [each.name for each in found.containers()]
+        assert either.victim in [each.id for each in found.containers()]
         with found.fetch(either.victim, "/etc/debian_version") as stream:
             assert len(stream.read()) > 512
 
@@ -220,6 +220,12 @@ def test_restore_writes_files_and_stops_and_starts(restore: Proxy) -> None:
         own.start(restore.victim)
         container.reload()
         assert container.status == "running"
+
+
+def test_a_container_is_looked_at_by_its_name_too(either: Proxy) -> None:
+    name = images.docker("inspect", "--format", "{{.Name}}", either.victim).strip().lstrip("/")
+    with engine(either) as found:
+        assert found.inspect(name).id == either.victim
 
 
 # ── What doesn't: privileged commands ────────────────────────────────────────────────────────────────────────
@@ -418,6 +424,8 @@ TRICKS = [
     ("GET", "/v1.41/v1.41/containers/json"),
     ("GET", "/v2/containers/json"),
     ("GET", "/v1.4100/containers/json"),
+    ("GET", "/v1.23/containers/json"),
+    ("GET", "/v1.9/containers/json"),
     ("GET", "/V1.41/containers/json"),
     ("GET", "/CONTAINERS/JSON"),
     ("GET", "http://docker/images/json"),
@@ -463,6 +471,62 @@ def test_what_is_no_request_is_answered_by_the_proxy(either: Proxy, line: str) -
     answer = either.raw(f"{line}\r\nHost: docker\r\nConnection: close\r\n\r\n".encode())
     assert answer.status == 400
     assert b"Your browser sent an invalid request" in answer.body
+
+
+def test_containers_are_named_by_their_whole_id_alone(restore: Proxy) -> None:
+    before = restore.state()
+    name = images.docker("inspect", "--format", "{{.Name}}", restore.victim).strip().lstrip("/")
+    for reference in (name, restore.victim[:12], restore.victim[:63], restore.victim.upper()):
+        for method, what in (
+            ("POST", "exec"),
+            ("POST", "stop"),
+            ("POST", "start"),
+            ("GET", "archive"),
+            ("PUT", "archive"),
+        ):
+            body = b'{"Cmd":["id"]}' if what == "exec" else b""
+            assert restore.ask(method, f"/containers/{reference}/{what}", body).is_refused, (reference, what)
+    assert restore.state() == before
+
+
+def test_nothing_is_done_to_the_proxy_itself(project: Project, either: Proxy) -> None:
+    own = Proxy(either.address, project.container("docker-proxy"))
+    before = own.state()
+    for prefix in ("", "/v1.41"):
+        place = f"{prefix}/containers/{own.victim}"
+        assert own.ask("POST", f"{place}/exec", b'{"Cmd":["id"]}').is_refused
+        assert own.ask("GET", f"{place}/archive?path=/etc/hostname").is_refused
+        assert own.ask("PUT", f"{place}/archive?path=/usr/local/etc/haproxy", b"x").is_refused
+        assert own.ask("HEAD", f"{place}/archive?path=/etc/hostname").status == 403
+        assert own.ask("POST", f"{place}/stop").is_refused
+        assert own.ask("POST", f"{place}/start").is_refused
+    assert own.ask("GET", f"/containers/{own.victim}/json").status == 200
+    assert own.state() == before
+
+
+@pytest.fixture
+def stopped(restore: Proxy) -> Iterator[Proxy]:
+    assert restore.ask("POST", f"/containers/{restore.victim}/stop").status == 204
+    yield restore
+    images.docker("start", restore.victim)
+
+
+@pytest.mark.parametrize("version", ["", "/v1.41", "/v1.24", "/v1.23", "/v1.18", "/v1.2", "/v1.023", "/v1"])
+def test_a_start_cannot_bring_rights_with_it(stopped: Proxy, version: str) -> None:
+    before = stopped.state()
+    path = f"{version}/containers/{stopped.victim}/start"
+    body = json.dumps({"Privileged": True, "Binds": ["/:/host"]}).encode()
+    assert stopped.ask("POST", path, body).is_refused
+    lines = [
+        f"POST {path} HTTP/1.1",
+        "Host: docker",
+        "Content-Type: application/json",
+        "Transfer-Encoding: chunked",
+        "",
+        "",
+    ]
+    assert stopped.raw("\r\n".join(lines).encode() + chunked(body)).is_refused
+    assert stopped.state() == before
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""README's section on Docker is true: its commands, one after the other as they stand there, with other images alone."""
+"""README's section on Docker is true: its commands run one after the other as they stand there; only images differ."""
 
 import os
 import re

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -169,8 +169,8 @@ def test_two_backups_within_one_second_have_ids_of_their_own(
 ) -> None:
     class Still(datetime):
         @classmethod
-        def now(cls, tz: Any = None) -> datetime:
-            return NOW
+        def now(cls, tz: Any = None) -> Self:
+            return cls.fromtimestamp(NOW.timestamp(), UTC)
 
     monkeypatch.setattr(use_case, "datetime", Still)
     target = Recording("one")

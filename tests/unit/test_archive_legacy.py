@@ -243,7 +243,7 @@ def test_a_bomb_that_says_it_is_small_is_not_unpacked(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("kimai2-1.sql", bytes(64 << 20))
         archive.filelist[0].file_size = 1000
-    with open_legacy(tmp_path / "a.zip") as archive, archive.open("kimai2-1.sql") as stream, pytest.raises(Damaged):
+    with open_legacy(tmp_path / "a.zip") as bomb, bomb.open("kimai2-1.sql") as stream, pytest.raises(Damaged):
         stream.read(100_000)
 
 

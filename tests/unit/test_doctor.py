@@ -29,11 +29,10 @@ class BrokenStorage(MemoryStorage):
 def job_of(tmp_path: Path, *storages: MemoryStorage) -> doctor.Job:
     return doctor.Job(
         instance_name="prod",
-        instance=BrokenKimai(),
+        kimai=BrokenKimai,
         connect=broken,
         connections=2,
         storages=storages,
-        root=tmp_path,
         state_folder=broken,
         backup_dir=tmp_path / "gone",
     )
