@@ -30,7 +30,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     database_tls: Literal["off", "preferred", "required", "verify"] = "preferred"
     database_ca_file: Path | None = None
     database_connections: int = 2
-    kimai_service: str = "kimai"
+    kimai_service: str | None = None
     kimai_container: str | None = None
     kimai_dir: Path = Path("/opt/kimai")
     kimai_url: Secret | None = None

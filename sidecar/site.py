@@ -34,7 +34,7 @@ class Site:
 
         On a host, a KIMAI_DIR without a console is a mistake, whether or not Docker runs there.
         """
-        if self._settings.kimai_container or self._settings.is_set("kimai_service"):
+        if self._settings.kimai_container or self._settings.kimai_service:
             return True
         if (self._settings.kimai_dir / "bin" / "console").exists():
             return False
@@ -55,10 +55,9 @@ class Site:
         from sidecar.kimai.contained import find_app
         from sidecar.kimai.contained_target import ContainedTarget
 
-        service = settings.kimai_service if settings.is_set("kimai_service") else None
         return ContainedTarget(
             self._engine,
-            lambda: find_app(self._engine, settings.kimai_container, service, self._own),
+            lambda: find_app(self._engine, settings.kimai_container, settings.kimai_service, self._own),
             self._own,
             settings.kimai_dir,
             escape_name,

@@ -72,7 +72,7 @@ def follow(project: Project, environment: dict[str, str], title: str, start: Pat
     return done.stdout
 
 
-def test_set_up_then_back_up(project: Project, environment: dict[str, str]) -> None:
+def test_set_up_then_back_up_then_restore_on_empty_volumes(project: Project, environment: dict[str, str]) -> None:
     images.base()
     said = follow(project, environment, "Set up", images.ROOT)
     assert "FAIL" not in said
@@ -85,3 +85,14 @@ def test_set_up_then_back_up(project: Project, environment: dict[str, str]) -> N
     [backup] = re.findall(r"^(kimai_kimai_2\.66\.0_\w+)  ", said, re.MULTILINE)[:1]
     assert re.search(rf"^{backup} .* whole$", said, re.MULTILINE)
     assert (project.folder / f"backups/{backup}.zip").stat().st_mode & 0o777 == 0o600
+    template = "/opt/kimai/var/invoices/own.html.twig"
+    project.compose("exec", "-T", "kimai", "sh", "-c", f"echo mine > {template} && chown www-data: {template}")
+    follow(project, environment, "Back up", project.folder)
+    assert project.compose("--profile", "*", "down", "--volumes").returncode == 0
+    said = follow(project, environment, "Restore", project.folder)
+    assert "would load database.sql" in said
+    assert "is restored." in said
+    found = project.compose("exec", "-T", "kimai", "sh", "-c", f"cat {template}; stat -c %U {template}").stdout
+    assert found == "mine\nwww-data\n"
+    # Nothing that the road needs is refused.
+    assert " 403 " not in project.compose("logs", "docker-proxy").stdout
