@@ -102,9 +102,7 @@ def test_the_command_answers_in_one_word_or_one_document(command: CliRunner) -> 
     assert (document.exit_code, json.loads(document.stdout)) == (Exit.DONE, {"healthy": True, "problems": []})
 
 
-def test_wrong_settings_are_reasons_and_all_of_them(
-    command: CliRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wrong_settings_are_reasons_and_all_of_them(command: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RETENTION_DAYS", "many")
     monkeypatch.setenv("TZ", "Europe/Nowhere")
     found = command.invoke(cli, ["health", "--json"])
