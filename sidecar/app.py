@@ -226,6 +226,10 @@ class App:
             backup_dir=self.settings.backup_dir,
         )
 
+    def end_run(self, deadline: float) -> str | None:
+        """End the run that would not outlive this container, within so many seconds; on a host it would."""
+        return self.state.end_run(deadline) if self.site.own_id else None
+
     def health_job(self) -> "health.Job":
         """What `health` looks at."""
         from sidecar import health

@@ -200,7 +200,7 @@ def run() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     app = App.load(os.environ)
     app.refuse_what_is_not_there_yet()
-    daemon.run(app.settings.backup_schedule, stop)
+    daemon.run(app.settings.backup_schedule, stop, app.end_run)
 
 
 @cli.command()

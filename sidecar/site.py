@@ -38,7 +38,7 @@ class Site:
             return True
         if (self._settings.kimai_dir / "bin" / "console").exists():
             return False
-        return bool(os.environ.get("DOCKER_HOST")) or self._own_id is not None
+        return bool(os.environ.get("DOCKER_HOST")) or self.own_id is not None
 
     @cached_property
     def kimai(self) -> "BareMetal | ContainedTarget":
@@ -74,7 +74,11 @@ class Site:
     @cached_property
     def database_url(self) -> str:
         """The DATABASE_URL in force: the setting, else Kimai's own. Raises `ConfigurationError`."""
-        url = self._settings.database_url.reveal() if self._settings.database_url else self.kimai.own_database_url()
+        if self._settings.database_url:
+            return self._settings.database_url.reveal()
+        url = self.kimai.own_database_url()
+        if url and self.is_contained:
+            _check_reachable(url)
         if not url:
             place = "in Kimai's container" if self.is_contained else f"in {self._settings.kimai_dir}/.env"
             raise ConfigurationError(
@@ -93,10 +97,23 @@ class Site:
     def _own(self) -> "Container | None":
         from sidecar.kimai.contained import find_own
 
-        return find_own(self._engine, self._own_id)
+        return find_own(self._engine, self.own_id)
 
     @cached_property
-    def _own_id(self) -> str | None:
+    def own_id(self) -> str | None:
+        """The container that this runs in; None on a host."""
         from sidecar.kimai.project import own_id
 
         return own_id()
+
+
+def _check_reachable(url: str) -> None:
+    """Raise `ConfigurationError` where Kimai's own URL means something within its container."""
+    from sidecar.database.url import parse
+
+    found = parse(url)
+    if found.unix_socket or found.host in ("localhost", "127.0.0.1", "::1"):
+        raise ConfigurationError(
+            f"Kimai's own DATABASE_URL, {found.redacted}, means its own container, which can't be reached from here",
+            mend="Set DATABASE_URL to where kimai-backup reaches that database.",
+        )

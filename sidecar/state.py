@@ -4,8 +4,11 @@ import fcntl
 import hashlib
 import logging
 import os
+import re
+import signal
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -16,6 +19,10 @@ from sidecar.errors import ConfigurationError, Locked, Refused, StorageFailed
 from sidecar.manifest import Database
 
 log = logging.getLogger(__name__)
+
+_HOLDER = re.compile(r"\(process (?P<process>[0-9]+) on (?P<machine>\S+), since")
+_LABEL_LIMIT = 400
+_POLL = 0.1
 
 
 class RestoreNote(msgspec.Struct, kw_only=True):
@@ -65,6 +72,28 @@ class State:
             for name in self._locks if of_kimai else self._locks[:1]:
                 held.enter_context(_locked(self.folder / name, doing))
             yield
+
+    def end_run(self, deadline: float) -> str | None:
+        """Ask the run that holds the lock on this machine to end, and wait for it; who it was, None without one.
+
+        `deadline` in seconds. For a container that ends: whatever else runs in it is killed with it.
+        """
+        path = self.folder / self._locks[0]
+        if not path.exists():
+            return None
+        with path.open("r+b") as file:
+            if _is_free(file.fileno()):
+                return None
+            label = os.pread(file.fileno(), _LABEL_LIMIT, 0).decode(errors="replace")
+            match = _HOLDER.search(label)
+            if match is None or match["machine"] != os.uname().nodename:
+                return None
+            with suppress(ProcessLookupError):
+                os.kill(int(match["process"]), signal.SIGTERM)
+            ends = time.monotonic() + deadline
+            while not _is_free(file.fileno()) and time.monotonic() < ends:
+                time.sleep(_POLL)
+        return label
 
     def refuse_while_restoring(self) -> None:
         """Raise `Refused` where a restore was killed: what is there is neither the old instance nor the new one."""
@@ -120,7 +149,7 @@ def _locked(path: Path, doing: str) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            holder = os.pread(descriptor, 400, 0).decode(errors="replace").strip() or "another run"
+            holder = os.pread(descriptor, _LABEL_LIMIT, 0).decode(errors="replace").strip() or "another run"
             raise Locked(f"{holder} holds the lock {path}", mend="Wait until it has ended.") from error
         _label(descriptor, doing)
         yield
@@ -133,10 +162,21 @@ def _label(descriptor: int, doing: str) -> None:
     started = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     try:
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{doing} (process {os.getpid()}, since {started})".encode(), 0)
+        # The machine, too: the state folder may be shared by containers, each with processes of its own.
+        label = f"{doing} (process {os.getpid()} on {os.uname().nodename}, since {started})"
+        os.pwrite(descriptor, label.encode(), 0)
     except OSError as error:
         # A full disk: the lock holds all the same.
         log.warning("the lock can't be labelled with its holder: %s", error.strerror)
+
+
+def _is_free(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return True
 
 
 def _write_whole(path: Path, content: bytes) -> None:

@@ -184,9 +184,7 @@ class Contained:
         except (Unreachable, NotThere) as error:
             refused.append(str(error.what if isinstance(error, Unreachable) else error))
         if not refused:
-            return Remark(
-                "files for a restore", "volumes and container can be written to; a stop is not tried"
-            )
+            return Remark("files for a restore", "volumes and container can be written to; a stop is not tried")
         seen = f"can't be written from here, as it should be for backups: {'; '.join(refused)}"
         return Remark("files for a restore", seen, "A restore runs as a service of its own, see compose.example.yml.")
 

@@ -3,12 +3,14 @@
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from sidecar.state import State
 from tests.support.cli import COMMAND
 
 SAYS = "this version does not have the scheduler yet"
@@ -66,3 +68,30 @@ def test_it_does_not_start_with_a_part_that_is_still_to_come(tmp_path: Path) -> 
         _, said = process.communicate(timeout=20)
         assert process.returncode == 4
         assert "S3_BUCKET" in said
+
+
+def test_a_run_that_would_not_outlive_the_container_is_told_to_end(tmp_path: Path) -> None:
+    state = State(tmp_path / "state", "kimai", tmp_path)
+    assert state.end_run(1) is None, "nothing runs, and nothing was there"
+    script = (
+        "import sys, time; from pathlib import Path; from sidecar.state import State\n"
+        "with State(Path(sys.argv[1]), 'kimai', Path(sys.argv[2])).lock('backup'):\n"
+        "    print('locked', flush=True); time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "state"), str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "locked\n"
+        ended = state.end_run(10)
+        assert ended is not None
+        assert f"backup (process {holder.pid} on {os.uname().nodename}" in ended
+        assert holder.wait(5) == -signal.SIGTERM
+    assert state.end_run(1) is None
+
+
+def test_a_run_of_another_container_is_left_alone(tmp_path: Path) -> None:
+    state = State(tmp_path / "state", "kimai", tmp_path)
+    with state.lock("restore"):
+        lock = tmp_path / "state/kimai.lock"
+        lock.write_text(lock.read_text().replace(os.uname().nodename, "0123456789ab"))
+        assert state.end_run(1) is None

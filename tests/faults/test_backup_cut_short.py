@@ -89,7 +89,7 @@ def test_a_second_run_is_told_who_holds_the_lock(line: tuple[Site, Proxy]) -> No
     for command in (("backup",), ("restore", "latest"), ("prune",)):
         ran = site.run(*command)
         assert ran.code == 9, ran.said
-        assert f"backup (process {process.pid}, since " in ran.errors[0]
+        assert f"backup (process {process.pid} on {os.uname().nodename}, since " in ran.errors[0]
     # Another instance's run has a lock of its own.
     assert site.run("prune", BACKUP_INSTANCE="other").code == 0
     assert site.run("list").code == 0
