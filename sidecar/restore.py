@@ -65,20 +65,22 @@ def restore(
             if dry_run:
                 report.steps += _plan(source, only)
                 return report
-            if killed:
-                take_back(killed, job.state, job.connect, job.kimai)
-            _carry_out(job, source, only, report, accept_unknown_version=accept_unknown_version)
+            job.progress.phase("stop Kimai")
+            with job.kimai.at_rest() as rest:
+                if killed:
+                    take_back(killed, job.state, job.connect, job.kimai)
+                _carry_out(job, source, only, report, rest, accept_unknown_version=accept_unknown_version)
         return report
 
 
-def _carry_out(job: Job, source: Source, only: Part | None, report: Report, *, accept_unknown_version: bool) -> None:
+def _carry_out(
+    job: Job, source: Source, only: Part | None, report: Report, rest: Rest, *, accept_unknown_version: bool
+) -> None:
     root = str(job.kimai.root.resolve())
     note = RestoreNote(backup=source.label, database=job.redacted_url, run_id=secrets.token_hex(8), root=root)
     job.state.write_restore_note(note)
     try:
-        job.progress.phase("stop Kimai")
         with (
-            job.kimai.at_rest() as rest,
             loading(job, source, note, report) if only != "files" else nullcontext() as load,
             prepare_staging(job, source, note, report) if only != "database" else nullcontext() as staging,
             _stopped_on_failure(rest),

@@ -4,7 +4,9 @@ import io
 import logging
 import os
 import posixpath
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sidecar.errors import ConfigurationError, Unreachable
@@ -16,13 +18,15 @@ from sidecar.kimai.docker import Engine, NotThere
 from sidecar.kimai.environment import KIMAI_VARIABLES, AppSecret, app_secret, effective_environment
 from sidecar.kimai.files import walk
 from sidecar.kimai.instance import Remark
-from sidecar.kimai.project import Container
+from sidecar.kimai.project import Container, Listed, choose
 from sidecar.kimai.shares import Shares, find_shares
 from sidecar.kimai.survey import Escape, Survey
 from sidecar.kimai.userdata import LOCAL_YAML, USER_DATA, user_data
 from sidecar.manifest import Kimai
 
 log = logging.getLogger(__name__)
+
+_IMAGE_ID = re.compile(r"(?:sha256:)?[0-9a-f]{12,64}")
 
 EMPTY_TAR = bytes(1024)
 """Nothing to unpack: storing it only asks whether that is allowed."""
@@ -198,13 +202,11 @@ class Contained:
 
 def find_app(engine: Engine, container: str | None, service: str | None, own: Container | None) -> Container:
     """The app: by its container's name, else in the sidecar's own compose project. Raises `ConfigurationError`."""
-    from sidecar.kimai.project import choose
-
     listed = []
     try:
         if container:
             return engine.inspect(container)
-        listed = engine.containers()
+        listed = [_named(engine, each) for each in engine.containers()]
         return engine.inspect(choose(listed, own=own, service=service).id)
     except NotThere as error:
         seen = ", ".join(str(each) for each in (listed or engine.containers())[:10]) or "no container"
@@ -212,6 +214,16 @@ def find_app(engine: Engine, container: str | None, service: str | None, own: Co
             f"there is no container {container or service or 'of Kimai'}: {seen} is there",
             mend="Set KIMAI_CONTAINER to the name of Kimai's container.",
         ) from error
+
+
+def _named(engine: Engine, listed: Listed) -> Listed:
+    """With the image's name as it was started: once a newer image has taken the name, a list shows the ID alone."""
+    if not _IMAGE_ID.fullmatch(listed.image):
+        return listed
+    try:
+        return replace(listed, image=engine.inspect(listed.id).image)
+    except NotThere:
+        return listed
 
 
 def find_own(engine: Engine, own: str | None) -> Container | None:

@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 HEALTHY_DEADLINE = 600.0
 """Seconds from a start until it is healthy: its entrypoint waits for the database, migrates, warms the cache."""
 
+RESTARTS = 3
+"""How often the engine may start it again before it counts as broken: it would go on like that."""
+
 POLL = 1.0
 
 
@@ -257,6 +260,8 @@ class ContainedRest:
                 return
             if not seen.is_running and seen.status != "restarting":
                 raise self._unwell(f"is {seen.status}")
+            if seen.restarts >= RESTARTS:
+                raise self._unwell(f"has ended {seen.restarts} times")
             if time.monotonic() > ends:
                 raise self._unwell(f"is {seen.health or seen.status} after {HEALTHY_DEADLINE:g} seconds")
             time.sleep(POLL)

@@ -28,7 +28,11 @@ STOP_GRACE = 30
 KILL_GRACE = 10.0
 """Seconds that a command may take to end after its deadline, at which `timeout` ends it in the container."""
 
+EXIT_GRACE = 10.0
+"""Seconds that the engine may take to tell a command's exit code after the end of its output."""
+
 _CHUNK = 1 << 16
+_POLL = 0.05
 _TIMED_OUT = (124, 137)
 _STDERR = 2
 _MESSAGE_LIMIT = 4096
@@ -84,7 +88,7 @@ class Engine:
             patience = deadline + KILL_GRACE
             with self._start(created["Id"], patience) as response:
                 found = _split(response.raw, time.monotonic() + patience)
-            code = self._client.exec_inspect(created["Id"])["ExitCode"]
+            code = self._exit_code(created["Id"])
         if found is None or code in _TIMED_OUT or code is None:
             raise Unreachable(
                 f"{label} did not end within {deadline:g} seconds and was killed",
@@ -100,7 +104,9 @@ class Engine:
         headers = {"Accept-Encoding": "identity"}
         with (
             self._faults(f"read {path}"),
-            self._client.get(url, params={"path": path}, headers=headers, stream=True) as response,
+            self._client.get(
+                url, params={"path": path}, headers=headers, stream=True, timeout=CALL_DEADLINE
+            ) as response,
         ):
             _check(response)
             yield cast("IO[bytes]", response.raw)
@@ -127,6 +133,14 @@ class Engine:
     @property
     def _base(self) -> str:
         return f"{self._client.base_url}/v{self._client.api_version}"
+
+    def _exit_code(self, execution: str) -> int | None:
+        """A command's exit code; the engine may know it a moment later than its output's end."""
+        ends = time.monotonic() + EXIT_GRACE
+        while (found := self._client.exec_inspect(execution))["Running"] and time.monotonic() < ends:
+            time.sleep(_POLL)
+        code: int | None = found["ExitCode"]
+        return code
 
     def _start(self, execution: str, patience: float) -> requests.Response:
         url = f"{self._base}/exec/{execution}/start"
@@ -170,7 +184,7 @@ def _translated(doing: str, status: int | None, text: str) -> Exception:
         return NotThere(text)
     if status in (requests.codes.forbidden, requests.codes.unauthorized, requests.codes.method_not_allowed):
         return Unreachable(
-            f"the proxy in front of Docker refuses to {doing} ({status})",
+            f"Docker, or the proxy in front of it, refuses to {doing} ({status}: {' '.join(text.split())[:200]})",
             mend="Let the proxy allow it, as the one in compose.example.yml does.",
         )
     return Unreachable(f"Docker can't {doing}: {text}")

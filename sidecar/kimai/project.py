@@ -31,7 +31,10 @@ class Mount:
 
 @dataclass(frozen=True)
 class Container:
-    """A container as `inspect` tells of it. `health` is None where its image has no health check."""
+    """A container as `inspect` tells of it. `health` is None where its image has no health check.
+
+    `restarts`: how often the engine has started it again, by its restart policy, since it was started.
+    """
 
     id: str
     name: str
@@ -43,6 +46,7 @@ class Container:
     labels: Mapping[str, str]
     environment: Mapping[str, str]
     mounts: tuple[Mount, ...]
+    restarts: int = 0
 
     @property
     def project(self) -> str | None:
@@ -65,6 +69,7 @@ def read_container(document: Mapping[str, Any]) -> Container:
         labels=config.get("Labels") or {},
         environment=dict(each.partition("=")[::2] for each in config.get("Env") or ()),
         mounts=tuple(_mount(each) for each in document.get("Mounts") or ()),
+        restarts=int(document.get("RestartCount") or 0),
     )
 
 

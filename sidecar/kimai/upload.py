@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import logging
 import os
 import posixpath
 import shutil
@@ -18,6 +19,8 @@ from sidecar.kimai.docker import Engine, NotThere
 from sidecar.kimai.setaside import faults_named
 from sidecar.kimai.tree import HOSTILE
 from sidecar.manifest import File
+
+log = logging.getLogger(__name__)
 
 NEW, BEFORE = "new.tar", "before.tar"
 """What is to be sent, and what lay in its place. The second one is there, whole, exactly from before it is sent."""
@@ -39,6 +42,8 @@ class Upload:
         self._folder = folder
         self._allowed = [path.encode() for path in allowed]
         self._seen: dict[bytes, str] = {}
+        self._old: set[bytes] = set()
+        self._is_sent = False
         self._tar: tarfile.TarFile | None = None
 
     def add(self, file: File, chunks: Iterable[bytes] = ()) -> None:
@@ -61,12 +66,18 @@ class Upload:
         with self._faults():
             self._seal()
             self._keep()
+        self._is_sent = True
         with (self._folder / NEW).open("rb") as tar:
             self._engine.store(self._container, self._root, tar)
 
     def put_back(self) -> None:
         """Send back what was there. What wasn't there before can't be taken away this way, and is named."""
         put_back(self._engine, self._container, self._root, self._folder)
+        new = sorted(
+            os.fsdecode(path) for path, kind in self._seen.items() if kind != "folder" and path not in self._old
+        )
+        if self._is_sent and new:
+            log.warning("what the restore brought and was not there stays in Kimai's container: %s", ", ".join(new))
         self.clean_up()
 
     def clean_up(self) -> None:
@@ -110,6 +121,7 @@ class Upload:
         _sync(part)
         part.rename(self._folder / BEFORE)
         _sync(self._folder)
+        self._old = there
         left = sorted(os.fsdecode(path) for path in there - {*self._seen})
         self.kept += left
 
