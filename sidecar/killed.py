@@ -7,8 +7,10 @@ from pathlib import Path
 
 from sidecar.database.compare import compare
 from sidecar.database.objects import MARKER, contents, drop, kill, marked
+from sidecar.database.server import Session
 from sidecar.database.snapshot import Connect, take
 from sidecar.errors import Refused
+from sidecar.fresh import find_fresh
 from sidecar.kimai.recovery import Leftover
 from sidecar.kimai.target import Target
 from sidecar.state import RestoreNote, State
@@ -97,14 +99,24 @@ def take_back_database(connect: Connect, objects: Iterable[tuple[str, str]], thr
         session.close()
 
 
+def _is_fresh(session: Session) -> bool:
+    """Whether nothing stands there but what an installation makes: the load had not begun, and nobody came since."""
+    try:
+        find_fresh(session, [("table", MARKER)])
+    except Refused:
+        return False
+    return True
+
+
 def _is_unused(note: RestoreNote, connect: Connect) -> bool:
     session = connect()
     try:
         there = set(contents(session)) & {(kind, name) for kind, name in note.objects}
         mark = marked(session)
+        is_fresh = mark in (None, note.run_id) and _is_fresh(session)
     finally:
         session.close()
-    if not there:
+    if not there or is_fresh:
         return True
     if mark != note.run_id or note.expected is None:
         return False

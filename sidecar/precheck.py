@@ -6,19 +6,17 @@ from typing import Literal
 
 from sidecar.archive.source import Source
 from sidecar.database import rights
-from sidecar.database.objects import contents
-from sidecar.database.server import Session, quote_name
+from sidecar.database.server import Session
 from sidecar.database.url import parse
 from sidecar.errors import Refused, Unreachable
+from sidecar.fresh import find_fresh
 from sidecar.kept import mounts_left_alone, moved_by_backup
 from sidecar.kimai import console as asked
-from sidecar.kimai.installed import is_kimais, rows_allowed
 from sidecar.kimai.target import Target
 from sidecar.manifest import Database
 from sidecar.restore_job import Job
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-_SHOWN = 3
 
 
 @dataclass
@@ -48,7 +46,7 @@ def check(
     checked = Checked()
     _check_version(job.kimai, source, checked, accept_unknown=accept_unknown_version)
     if only != "files":
-        _check_url(job)
+        _check_url(job, checked)
         session = job.connect()
         try:
             checked.fresh = find_fresh(session, passing_over)
@@ -59,7 +57,7 @@ def check(
             session.close()
         state = "freshly installed" if checked.fresh else "empty"
         checked.found.append(f"database {job.redacted_url} is {state} and can be loaded into")
-        checked.warnings += job.kimai.effects(source.manifest.app_secret if source.manifest else None)
+        checked.warnings += job.kimai.effects(source.manifest)
     job.kimai.check_cache()
     if only != "database":
         _check_files(job, source, checked)
@@ -95,7 +93,7 @@ def _check_version(kimai: Target, source: Source, checked: Checked, *, accept_un
         checked.found.append(f"Kimai {running} is installed, and the backup is of that version")
 
 
-def _check_url(job: Job) -> None:
+def _check_url(job: Job, checked: Checked) -> None:
     """Kimai must mean the same database as we do: its console and its web server would use another one."""
     named = None if job.is_own_url else job.kimai.own_database_url()
     if not named:
@@ -103,32 +101,16 @@ def _check_url(job: Job) -> None:
     own, ours = parse(named), parse(job.database_url)
     same_host = own.host == ours.host or {own.host, ours.host} <= _LOOPBACK
     same_place = own.unix_socket == ours.unix_socket if own.unix_socket else same_host and own.port == ours.port
-    if not same_place or own.database != ours.database:
+    if own.database == ours.database and not same_place and not job.kimai.shares_network:
+        checked.warnings.append(
+            f"Kimai's own settings name {own.redacted}, DATABASE_URL names {ours.redacted}: "
+            "make sure that both are the same server"
+        )
+    elif not same_place or own.database != ours.database:
         raise Refused(
             f"Kimai's own settings name {own.redacted}, DATABASE_URL names {ours.redacted}",
             mend="Make both name the same database, or leave DATABASE_URL unset.",
         )
-
-
-def find_fresh(session: Session, passing_over: Collection[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The tables that an installation made and nobody has used; none for an empty database, else `Refused`."""
-    there = [each for each in contents(session) if each not in passing_over]
-    used = [f"{kind} {name}" for kind, name in there if kind != "table" or not is_kimais(name)]
-    used = used or [f"table {name}, which has rows" for _, name in there if _has_more(session, name)]
-    if used:
-        raise Refused(
-            f"database {session.database} is not empty: {len(there)} objects, such as {', '.join(used[:_SHOWN])}",
-            mend="Restore into an empty database: make a new one, or drop and create this one if it can go.",
-        )
-    return there
-
-
-def _has_more(session: Session, table: str) -> bool:
-    """Whether a table has more rows than a Kimai that nobody uses has in it."""
-    allowed = rows_allowed(table)
-    if allowed is None:
-        return False
-    return bool(session.query(f"SELECT 1 FROM {quote_name(table)} LIMIT {allowed}, 1"))  # noqa: S608 - quoted
 
 
 def _check_rights(session: Session, source: Source) -> None:

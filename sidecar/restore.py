@@ -2,7 +2,6 @@
 
 import logging
 import secrets
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Literal
@@ -19,6 +18,7 @@ from sidecar.restore_database import load_database, loading
 from sidecar.restore_files import prepare_staging, stage_files
 from sidecar.restore_job import Job, Report
 from sidecar.state import RestoreNote
+from sidecar.undisturbed import hold, tidying_undisturbed, undisturbed
 
 __all__ = ["Job", "Report", "restore"]
 
@@ -66,7 +66,8 @@ def restore(
                 report.steps += _plan(source, only)
                 return report
             job.progress.phase("stop Kimai")
-            with job.kimai.at_rest() as rest:
+            was_running = killed.note is not None and killed.note.was_running
+            with tidying_undisturbed(), job.kimai.at_rest(was_running=was_running) as rest:
                 if killed:
                     take_back(killed, job.state, job.connect, job.kimai)
                 _carry_out(job, source, only, report, rest, accept_unknown_version=accept_unknown_version)
@@ -77,7 +78,10 @@ def _carry_out(
     job: Job, source: Source, only: Part | None, report: Report, rest: Rest, *, accept_unknown_version: bool
 ) -> None:
     root = str(job.kimai.root.resolve())
-    note = RestoreNote(backup=source.label, database=job.redacted_url, run_id=secrets.token_hex(8), root=root)
+    run_id = secrets.token_hex(8)
+    note = RestoreNote(
+        backup=source.label, database=job.redacted_url, run_id=run_id, root=root, was_running=rest.is_wanted
+    )
     job.state.write_restore_note(note)
     try:
         with (
@@ -103,6 +107,9 @@ def _carry_out(
         # Where taking back failed as well, the note stays: the next restore tries again.
         if note.phase == "settled" or not (note.objects or find_killed(job.state, job.kimai).folders):
             job.state.clear_restore_note()
+        else:
+            # Without what was taken back already: Kimai may have made something anew in its place by then.
+            job.state.write_restore_note(note)
         raise
     job.state.clear_restore_note()
     report.step(f"{source.label} is restored")
@@ -114,6 +121,7 @@ def _stopped_on_failure(rest: Rest) -> Iterator[None]:
     try:
         yield
     except BaseException:
+        hold()
         try:
             rest.stop()
         except Unreachable as error:
@@ -123,7 +131,7 @@ def _stopped_on_failure(rest: Rest) -> Iterator[None]:
 
 def _settle(job: Job, note: RestoreNote, staging: Exchange | None) -> None:
     """From here on the restore counts: nothing that happens later may take it back, and no signal comes in between."""
-    with _uninterrupted():
+    with undisturbed():
         note.phase = "settled"
         try:
             job.state.write_restore_note(note)
@@ -135,16 +143,6 @@ def _settle(job: Job, note: RestoreNote, staging: Exchange | None) -> None:
             raise
         if note.objects:
             take_back_database(job.connect, [("table", MARKER)], ())
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    held = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _bring_up(job: Job, only: Part | None, report: Report, *, accept_unknown_version: bool) -> None:

@@ -11,11 +11,12 @@ from sidecar.database.objects import MARKER, drop, mark
 from sidecar.database.server import Session
 from sidecar.database.snapshot import take
 from sidecar.errors import Damaged
+from sidecar.fresh import find_fresh
 from sidecar.killed import take_back_database
 from sidecar.manifest import Database
-from sidecar.precheck import find_fresh
 from sidecar.restore_job import Job, Report
 from sidecar.state import RestoreNote
+from sidecar.undisturbed import hold
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ def loading(job: Job, source: Source, note: RestoreNote, report: Report) -> Iter
             session.close()
         yield load
     except BaseException:
+        hold()
         if note.phase != "settled":
             log.warning("taking back what was loaded into %s", job.redacted_url)
             take_back_database(job.connect, [(kind, name) for kind, name in note.objects], [load.thread_id])

@@ -50,11 +50,12 @@ def stage_files(job: Job, source: Source, staging: Exchange, report: Report) -> 
 
 
 def _tame(file: File, owner: tuple[int, int]) -> File:
-    """Without setuid and setgid, as a backup may be anybody's; with an owner where the zip knows none."""
+    """Without another user's rights, as a backup may be anybody's; with an owner where the zip knows none."""
     known = file.uid >= 0
     return msgspec.structs.replace(
         file,
-        mode=file.mode & ~0o6000,
+        # A folder's setgid lends nobody's rights: it says whose the files will be that are made in it.
+        mode=file.mode & ~(0o4000 if file.kind == "folder" else 0o6000),
         uid=file.uid if known else owner[0],
         gid=file.gid if known else owner[1],
     )

@@ -29,13 +29,15 @@ class RestoreNote(msgspec.Struct, kw_only=True):
     """What a restore under way makes: enough for the next one to take it back after a kill.
 
     `objects` are kind and name of what is, or is about to be, made in the database; `expected` is what it shall hold,
-    where the backup says so. From `settled` on the restore counts as done.
+    where the backup says so. `was_running`: Kimai's container ran before, and is to run again. From `settled` on the
+    restore counts as done.
     """
 
     backup: str
     database: str
     run_id: str
     root: str
+    was_running: bool = False
     phase: Literal["under way", "settled"] = "under way"
     objects: list[list[str]] = []
     expected: Database | None = None

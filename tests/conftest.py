@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import mysql_server as mysql_servers
 from tests.support.cli import Site, make_site
-from tests.support.servers import Server, mariadb, mysql_from
+from tests.support.servers import Server, mariadb
 
-MYSQL_URL = os.environ.get("KIMAI_TEST_MYSQL_URL", "")
 CI_FORBIDS_SKIPPING = os.environ.get("CI") == "true"
-FLAVOURS = ["mariadb", *(["mysql"] if MYSQL_URL else [])]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -46,15 +45,23 @@ def mariadb_server() -> Iterator[Server]:
     server.stop()
 
 
-@pytest.fixture(scope="session", params=FLAVOURS)
-def server(request: pytest.FixtureRequest) -> Server:
-    """Each flavour of database server that this run has; MySQL where KIMAI_TEST_MYSQL_URL names one."""
-    if request.param == "mariadb":
-        found: Server = request.getfixturevalue("mariadb_server")
-        return found
-    server = mysql_from(MYSQL_URL)
-    assert "MariaDB" not in server.run("SELECT VERSION()")[0][0]
-    return server
+@pytest.fixture(scope="session")
+def mysql_server() -> Iterator[Server]:
+    with mysql_servers.running("--max-allowed-packet=256M") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def flavour() -> str:
+    """The database server's; tests/services and tests/e2e_docker run with each that they are asked to."""
+    return "mariadb"
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest, flavour: str) -> Server:
+    """A server of the flavour, for the whole run."""
+    found: Server = request.getfixturevalue(f"{flavour}_server")
+    return found
 
 
 @pytest.fixture

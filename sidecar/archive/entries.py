@@ -15,8 +15,14 @@ from typing import IO, BinaryIO, Literal, NamedTuple, Self
 from sidecar.archive.names import escape_name, safe_path
 from sidecar.errors import Damaged, KimaiBackupError, NoSuchBackup, StorageFailed
 
-DIRECTORY_LIMIT = 32 << 20
-"""Bytes that a zip's central directory may take (some 250,000 files): the one part that is read whole."""
+DIRECTORY_LIMIT = 16 << 20
+"""Bytes that a zip's central directory may take: the one part that is read whole."""
+
+ENTRIES_LIMIT = 100_000
+"""Entries that a zip may have: each costs some 700 bytes of memory, and this many with all names 90 MB."""
+
+_RECORD = b"PK\1\2"
+"""How each record of the directory begins."""
 
 MANIFEST_LIMIT = 64 << 20
 """Bytes that a manifest may take inside an archive: as many files again."""
@@ -178,7 +184,11 @@ class _BoundedFile(io.FileIO):
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > DIRECTORY_LIMIT:
             raise zipfile.BadZipFile(f"its directory would take {size} bytes")
-        return super().read(size)
+        data = super().read(size)
+        # Before zipfile makes an object of each; a signature within a name counts as well, and honest ones have none.
+        if data.startswith(_RECORD) and (count := data.count(_RECORD)) > ENTRIES_LIMIT:
+            raise zipfile.BadZipFile(f"it has {count} entries, more than {ENTRIES_LIMIT}")
+        return data
 
 
 class _MemberStream(io.RawIOBase):

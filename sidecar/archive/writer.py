@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
-from sidecar.archive.entries import DIRECTORY_LIMIT
+from sidecar.archive.entries import DIRECTORY_LIMIT, ENTRIES_LIMIT
 from sidecar.errors import Refused, StorageFailed
 from sidecar.manifest import Archive
 
@@ -61,8 +61,8 @@ def write_archive(entries: Iterable[Entry], file: BinaryIO) -> Archive:
     Each entry is asked for only after the one before it has been read to its end, so the last one (the
     manifest) may be made from what the others turned out to be. The file needs no seeking, and stays open:
     fsync is the caller's. Raises `StorageFailed` where the file takes no more, `Refused` for more entries than a
-    restore reads (DIRECTORY_LIMIT), `ValueError` for a name that comes twice (no reader could tell the two apart);
-    errors of the entries themselves pass as they are.
+    restore reads (DIRECTORY_LIMIT, ENTRIES_LIMIT), `ValueError` for a name that comes twice (no reader could tell the
+    two apart); errors of the entries themselves pass as they are.
     """
     from sidecar.archive.zipstream import ZipStream  # Loaded here: only a backup needs ISA-L.
 
@@ -78,10 +78,10 @@ def write_archive(entries: Iterable[Entry], file: BinaryIO) -> Archive:
             archive.add_whole(entry.name, entry.mode, seconds, b"".join(entry.chunks))
         else:
             archive.add_stream(entry.name, entry.mode, seconds, entry.chunks, _compressor(stored=entry.stored))
-        if archive.directory_size > DIRECTORY_LIMIT:
+        if archive.directory_size > DIRECTORY_LIMIT or len(names) > ENTRIES_LIMIT:
             raise Refused(
                 f"the archive's directory has grown to {archive.directory_size} bytes after {len(names)} entries, "
-                f"more than a restore reads ({DIRECTORY_LIMIT})",
+                f"more than a restore reads ({DIRECTORY_LIMIT}, {ENTRIES_LIMIT} entries)",
                 mend="Look for a folder with very many files among Kimai's user data.",
             )
     archive.finish()

@@ -1,7 +1,7 @@
 """What a database holds beside tables: views, triggers, routines, events, sequences, with the text that makes each."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,15 @@ EVENT_ENABLED = re.compile(
     re.DOTALL,
 )
 """What SHOW CREATE prints of an event that is enabled, up to that word."""
+
+_SOURCE = re.compile(
+    r"\b(?:from|join)[\s(]+(?:`(?P<database>(?:[^`]|``)+)`\.)?`(?P<table>(?:[^`]|``)+)`(?!\.)", re.IGNORECASE
+)
+_COMMON_TABLE = re.compile(
+    r"(?:\bwith(?: recursive)?|,) *(?:`((?:[^`]|``)+)`|([^\s`(),]+))(?: *\([^()]*\))? as \(", re.IGNORECASE
+)
+"""Names that a view's own WITH gives; MariaDB prints them without quotes."""
+_QUOTED = re.compile(r"(`(?:[^`]|``)*`)|'(?:[^'\\]|\\.|'')*'", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,20 @@ class ObjectReader:
     def views(self, names: Iterable[str]) -> tuple[Created, ...]:
         """The views of these names; one that refers to what isn't there any more is put down as unreadable."""
         return self._each("view", names, self._view)
+
+    def loadable(self, views: Iterable[Created], there: Iterable[str]) -> tuple[Created, ...]:
+        """The views that refer to nothing beside the tables that are `there`, and each other; the others are put down.
+
+        Their load would fail: for a user who may not read all tables, a view may well reach further than the dump.
+        """
+        found = list(views)
+        while True:
+            known = {*there, *(view.described.name for view in found)}
+            lost = [view for view in found if not _sources(view.described.definition["sql"]) <= known]
+            if not lost:
+                return tuple(found)
+            self.unreadable += [f"view {view.described.name}" for view in lost]
+            found = [view for view in found if view not in lost]
 
     def _each(self, kind: str, names: Iterable[str], read: Callable[[str], Created | None]) -> tuple[Created, ...]:
         found = []
@@ -73,13 +96,18 @@ class ObjectReader:
         definition = {"sql": self._comparable(sql), "columns": [column for (column,) in columns], **settings}
         return Created(SchemaObject(kind="view", name=name, definition=definition), sql, settings)
 
-    def triggers(self) -> tuple[Created, ...]:
-        """Every trigger, those of one table and moment in the order in which they fire."""
-        names = self.session.texts(
-            "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE() "
+    def triggers(self, tables: Collection[str]) -> tuple[Created, ...]:
+        """Every trigger of these tables, those of one table and moment in the order in which they fire.
+
+        One of another table would not load, and is put down as unreadable.
+        """
+        found = self.session.texts(
+            "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS "
+            "WHERE TRIGGER_SCHEMA = DATABASE() "
             "ORDER BY EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER"
         )
-        return self._each("trigger", [name or "" for (name,) in names], self._trigger)
+        self.unreadable += [f"trigger {name}" for name, table in found if table not in tables]
+        return self._each("trigger", [name or "" for name, table in found if table in tables], self._trigger)
 
     def _trigger(self, name: str) -> Created | None:
         row = self.session.query(f"SHOW CREATE TRIGGER {quote_name(name)}")[0]
@@ -143,6 +171,14 @@ class ObjectReader:
     def _comparable(self, sql: bytes) -> str:
         """The text without its DEFINER, which a restore may not keep, and without the database's own name."""
         return str(without_database(without_definer(sql).decode("utf-8", "backslashreplace"), self.session.database))
+
+
+def _sources(sql: str) -> set[str]:
+    """The tables of its own database that a view reads from, by the text that the server makes of it."""
+    plain = _QUOTED.sub(lambda match: match[1] or "''", sql)
+    found = {match["table"] for match in _SOURCE.finditer(plain) if match["database"] is None}
+    common = {quoted or bare for quoted, bare in _COMMON_TABLE.findall(plain)}
+    return {name.replace("``", "`") for name in found - common}
 
 
 def without_definer(sql: bytes) -> bytes:

@@ -13,7 +13,7 @@ from sidecar.manifest import SchemaObject
 
 _STRANGE_MODES = ("ANSI_QUOTES", "NO_BACKSLASH_ESCAPES")
 """Under these, SQL text reads differently: a restore refuses it rather than guess."""
-_DENIED = {ER.TABLEACCESS_DENIED_ERROR, ER.COLUMNACCESS_DENIED_ERROR}
+DENIED = {ER.TABLEACCESS_DENIED_ERROR, ER.COLUMNACCESS_DENIED_ERROR}
 _KNOWN_TYPES = {"BASE TABLE", "SYSTEM VERSIONED", "VIEW", "SEQUENCE"}
 
 
@@ -49,13 +49,19 @@ def read_schema(session: Session) -> Schema:
     )
     tables, forbidden = _readable(session, read_tables(session))
     reader = ObjectReader(session)
-    triggers, routines, events = reader.triggers(), reader.routines(), reader.events()
+    triggers = reader.triggers([table.name for table in tables])
+    routines, events = reader.routines(), reader.events()
+    sequences = reader.sequences([n or "" for n, kind in kinds if kind == "SEQUENCE"])
+    views = reader.views([n or "" for n, kind in kinds if kind == "VIEW"])
+    if not may(privileges(session), "SELECT"):
+        there = [*(table.name for table in tables), *(each.described.name for each in sequences)]
+        views = reader.loadable(views, there)
     return Schema(
         charset=charset[0] or "",
         collation=charset[1] or "",
         tables=tables,
-        sequences=reader.sequences([n or "" for n, kind in kinds if kind == "SEQUENCE"]),
-        views=reader.views([n or "" for n, kind in kinds if kind == "VIEW"]),
+        sequences=sequences,
+        views=views,
         triggers=triggers,
         routines=routines,
         events=events,
@@ -96,7 +102,7 @@ def _readable(session: Session, tables: tuple[Table, ...]) -> tuple[tuple[Table,
         try:
             session.query(f"SELECT {columns} FROM {quote_name(table.name)} LIMIT 0")  # noqa: S608
         except QueryFailed as error:
-            if error.code not in _DENIED:
+            if error.code not in DENIED:
                 raise
         else:
             found.append(table)

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
 from sidecar.database.created import EVENT_ENABLED, Created
-from sidecar.database.definitions import Schema, read_schema
+from sidecar.database.definitions import DENIED, Schema, read_schema
 from sidecar.database.packets import Digest, Packet
 from sidecar.database.render import insert_head
 from sidecar.database.rows import read_rows
-from sidecar.database.server import DefinitionChanged, Session, quote_name, quote_text
+from sidecar.database.server import DefinitionChanged, QueryFailed, Session, quote_name, quote_text
 from sidecar.database.snapshot import Snapshot
 from sidecar.database.tables import Table, create_table, read_tables
 from sidecar.manifest import Database
@@ -54,9 +54,18 @@ _KEPT = ("character_set_client", "collation_connection", "sql_mode", "time_zone"
 
 
 def newest_migration(session: Session) -> str | None:
-    """The schema's true level: the newest version that Doctrine has put down; None where it keeps no such table."""
-    found = session.query(f"SHOW TABLES LIKE {quote_text(MIGRATIONS)}")
-    return session.value(f"SELECT MAX(version) FROM {quote_name(MIGRATIONS)}") if found else None  # noqa: S608
+    """The schema's true level: the newest version that Doctrine has put down.
+
+    None where it keeps no such table, or one that may not be read, which is among a dump's `unreadable` then.
+    """
+    if not session.query(f"SHOW TABLES LIKE {quote_text(MIGRATIONS)}"):
+        return None
+    try:
+        return session.value(f"SELECT MAX(version) FROM {quote_name(MIGRATIONS)}")  # noqa: S608 - a constant
+    except QueryFailed as error:
+        if error.code not in DENIED:
+            raise
+        return None
 
 
 class Dump:

@@ -190,7 +190,8 @@ def connect(url: DatabaseUrl, tls: Tls = "preferred", ca_file: str | None = None
         tls_to_server.prepare(connection, tls, ca_file)
         connection.connect()
     except (pymysql.err.Error, OSError) as error:
-        raise translate(error, url) from error
+        refusal = tls_to_server.refusal(error, f"database {url.redacted}", url.host, tls, ca_file)
+        raise refusal or translate(error, url) from error
     session = Session(connection, url)
     try:
         _keep_alive(connection._sock)

@@ -46,6 +46,8 @@ MYSQL_SETTINGS: dict[str, str | int] = {
     "max_execution_time": 0,
     "information_schema_stats_expiry": 0,
     "show_gipk_in_create_table_and_information_schema": 1,
+    # Else every table is dumped, and so made, with a row format of its own where it had the server's.
+    "show_create_table_verbosity": 0,
 }
 
 

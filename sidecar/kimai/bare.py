@@ -21,7 +21,7 @@ from sidecar.kimai.survey import Survey
 from sidecar.kimai.target import Rest
 from sidecar.kimai.userdata import user_data
 from sidecar.kimai.writable import check_cache, check_writable
-from sidecar.manifest import File, Kimai
+from sidecar.manifest import File, Kimai, Manifest
 
 log = logging.getLogger(__name__)
 
@@ -131,11 +131,16 @@ class BareMetal:
         """Delete all that is in the cache."""
         empty_cache(self.root)
 
-    def at_rest(self) -> AbstractContextManager[Rest]:
+    @property
+    def shares_network(self) -> bool:
+        """It runs on this machine."""
+        return True
+
+    def at_rest(self, *, was_running: bool) -> AbstractContextManager[Rest]:  # noqa: ARG002 - it is no container
         """Nothing: a web server is the admin's own to stop, and Kimai runs in no process of its own."""
         return nullcontext(_Unstopped())
 
-    def effects(self, _app_secret: str | None, /) -> list[str]:
+    def effects(self, _manifest: Manifest | None, /) -> list[str]:
         """None: no start of it does anything by itself."""
         return []
 
@@ -145,6 +150,8 @@ class BareMetal:
 
 class _Unstopped:
     """What can't be stopped from here goes on."""
+
+    is_wanted = False
 
     def start(self) -> None:
         """It runs."""

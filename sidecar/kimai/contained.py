@@ -21,7 +21,7 @@ from sidecar.kimai.instance import Remark
 from sidecar.kimai.project import Container, Listed, choose
 from sidecar.kimai.shares import Shares, find_shares
 from sidecar.kimai.survey import Escape, Survey
-from sidecar.kimai.userdata import LOCAL_YAML, USER_DATA, user_data
+from sidecar.kimai.userdata import LOCAL_YAML, USER_DATA, UserData, user_data
 from sidecar.manifest import Kimai
 
 log = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class Contained:
         """Kimai's variables in force: the container's own win over those of the `.env` files."""
         given = {key: value for key, value in self.app.environment.items() if key in KIMAI_VARIABLES}
         try:
-            return {**effective_environment(self.read), **given}
+            return {**effective_environment(self.read, self._app_env), **given}
         except ConfigurationError as error:
             log.warning("What Kimai's .env files set is not in the backup: %s", error)
             return given
@@ -133,7 +133,7 @@ class Contained:
     def survey(self, previous_paths: Sequence[str] = (), previous_missing: Sequence[str] = ()) -> Survey:
         """All of the instance's files: those on shared volumes first, then those that come through the engine."""
         survey = Survey()
-        paths, uncovered = user_data(Path(self._root), self.read)
+        paths, uncovered = self._user_data()
         shares = self.shares(paths)
         hidden = [Path(self._root) / path for path in shares.hidden]
         if shares.local:
@@ -144,6 +144,13 @@ class Contained:
         survey.missing += uncovered
         survey.name_missing(previous_paths, previous_missing)
         return survey
+
+    def _user_data(self) -> UserData:
+        return user_data(Path(self._root), self.read, self._app_env)
+
+    @property
+    def _app_env(self) -> str | None:
+        return self.app.environment.get("APP_ENV") or None
 
     def shares(self, paths: Iterable[str]) -> Shares:
         """Which of the paths lie on shared volumes. Raises `ConfigurationError` where a volume here isn't the app's."""
@@ -166,7 +173,7 @@ class Contained:
         """Which container it is, what is shared, what comes through Docker, and what would be lost with it."""
         image = f"{self.app.image} ({self.app.image_id.removeprefix('sha256:')[:12]})"
         found = [Remark("container", f"{self.app.name}, {image}, {self.app.status}")]
-        shares = self.shares(user_data(Path(self._root), self.read).paths)
+        shares = self.shares(self._user_data().paths)
         there = [path for path in shares.layer if self._is_there(path)]
         through = [path for path in (*shares.remote, *shares.hidden) if path in USER_DATA or path in there]
         found.append(Remark("shared volumes", ", ".join(shares.local) or "none: all files come through Docker"))

@@ -4,7 +4,6 @@ import io
 import logging
 import posixpath
 import shutil
-import tarfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,7 +13,7 @@ from typing import IO, Self
 import msgspec
 
 from sidecar.errors import KimaiBackupError, Refused, Unreachable
-from sidecar.kimai.archived import owner_of
+from sidecar.kimai.archived import open_tar, owner_of, tar_faults_named
 from sidecar.kimai.beneath import exact_path
 from sidecar.kimai.console import QUERY_DEADLINE
 from sidecar.kimai.contained import EMPTY_TAR, Contained
@@ -27,9 +26,9 @@ from sidecar.kimai.shares import Shares
 from sidecar.kimai.staging import Staging
 from sidecar.kimai.survey import Escape
 from sidecar.kimai.upload import BEFORE, Upload, put_back, remove
-from sidecar.kimai.userdata import outermost, user_data
+from sidecar.kimai.userdata import outermost
 from sidecar.kimai.writable import check_writable
-from sidecar.manifest import File
+from sidecar.manifest import File, Manifest
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +39,8 @@ RESTARTS = 3
 """How often the engine may start it again before it counts as broken: it would go on like that."""
 
 POLL = 1.0
+
+_SIGNED_OUT = "users are signed out of 'remember me', and what was signed with the backup's no longer counts"
 
 
 class ContainedTarget(Contained):
@@ -77,7 +78,7 @@ class ContainedTarget(Contained):
     def open(self, path: bytes) -> Iterator[IO[bytes]]:
         """A file in the container, to compare."""
         place = posixpath.join(self._root, path.decode())
-        with self._engine.fetch(self.app.id, place) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+        with self._engine.fetch(self.app.id, place) as stream, open_tar(stream, place) as tar, tar_faults_named(place):
             member = tar.next()
             content = tar.extractfile(member) if member is not None else None
             if content is None:
@@ -86,6 +87,11 @@ class ContainedTarget(Contained):
 
     def check(self, files: Sequence[File], also: Sequence[str]) -> list[str]:
         """Raise `Refused` unless the volumes can be written to, and Docker lets files be put into the container."""
+        if self.app.status in ("paused", "restarting"):
+            raise Refused(
+                f"Kimai's container {self.app.name} is {self.app.status}",
+                mend=f"Let it run, or stop it: docker logs {self.app.name} may tell why.",
+            )
         shares = self._shares(also)
         local = [file for file in files if shares.is_local(file.path)]
         remote = [file for file in files if not shares.is_local(file.path)]
@@ -114,16 +120,17 @@ class ContainedTarget(Contained):
 
     def staging(self, run_id: str, also: Sequence[str], keep_beside: dict[str, str]) -> "ContainedStaging":
         """Where the files go: staged on their volumes, or collected for an upload."""
-        paths = {*user_data(self.root, self.read).paths, *also}
-        beside = {path + BESIDE_SUFFIX for path in paths if path.startswith(".env")}
-        upload = Upload(self._engine, self.app.id, self._root, self._spool, outermost({*paths, *beside}))
         shares = self._shares(also)
-        local = Staging(self.root, run_id, also=also, protect=self._exclude) if shares.local else None
+        beside = {path + BESIDE_SUFFIX for path in shares.remote if path.startswith(".env")}
+        # What lies on shared volumes is no matter of the upload: taking it back would undo what was put back there.
+        remote = outermost({*shares.remote, *shares.hidden, *beside})
+        upload = Upload(self._engine, self.app.id, self._root, self._spool, remote)
+        local = Staging(self.root, run_id, also=shares.local, protect=self._exclude) if shares.local else None
         return ContainedStaging(local, upload, shares, keep_beside)
 
     def leftovers(self) -> list[Leftover]:
         """What restores that were killed left: on the volumes, and of an upload."""
-        found = leftovers(self.root) if self._own and self.root.is_dir() else []
+        found = leftovers(self.root, self._user_data().paths) if self._own and self.root.is_dir() else []
         if self._spool.exists():
             sent = (self._spool / BEFORE).exists()
             found.append(Leftover(self._spool.name, "swapping" if sent else "staging", (self._spool,)))
@@ -132,13 +139,25 @@ class ContainedTarget(Contained):
     def recover(self, run_id: str) -> None:
         """Put back what a killed restore set aside, or what lay in the container before its upload."""
         if run_id != self._spool.name:
-            recover(self.root, run_id)
+            recover(self.root, run_id, self._user_data().paths)
             return
         put_back(self._engine, self.app.id, self._root, self._spool)
         remove(self._spool)
 
     def check_cache(self) -> None:
-        """Nothing: it is emptied in the container, as root."""
+        """Raise `Refused` where no command can be run in the container: Kimai could not be tried afterwards.
+
+        In one that is stopped nobody knows before its start.
+        """
+        if not self.app.is_running:
+            return
+        try:
+            self._engine.execute(self.app.id, ["true"], deadline=QUERY_DEADLINE, user="0:0")
+        except (Unreachable, NotThere) as error:
+            raise Refused(
+                f"Kimai could not be shown to work after the restore: {error}",
+                mend="A restore needs the service `restore` and the proxy as they are in compose.example.yml.",
+            ) from error
 
     def empty_cache(self) -> None:
         """Delete all that is in the cache, in the container. Raises `Unreachable`."""
@@ -147,33 +166,41 @@ class ContainedTarget(Contained):
         if outcome.exit_code != 0:
             raise Unreachable(f"Kimai's cache can't be emptied: {outcome.stderr.strip()[:300]}")
 
+    @property
+    def shares_network(self) -> bool:
+        """It has a network of its own, where localhost is itself."""
+        return False
+
     @contextmanager
-    def at_rest(self) -> "Iterator[ContainedRest]":
-        """Stop the app; on leaving, however that comes, it runs again if it did before or was started since."""
-        rest = ContainedRest(self._engine, self.app)
-        rest.stop()
+    def at_rest(self, *, was_running: bool) -> "Iterator[ContainedRest]":
+        """Stop the app; on leaving, however that comes, it runs again if it did, or was started since."""
+        rest = ContainedRest(self._engine, self.app, was_running=was_running)
         try:
+            rest.stop()
             yield rest
         finally:
             rest.end()
 
-    def effects(self, app_secret: str | None, /) -> list[str]:
-        """What the image's entrypoint does at each start to whatever database it finds."""
+    def effects(self, manifest: Manifest | None, /) -> list[str]:
+        """What the image's entrypoint does at each start to whatever database it finds, and whose APP_SECRET counts."""
         found = []
         secret = self.app.environment.get("APP_SECRET")
-        if secret and app_secret and fingerprint(secret) != app_secret:
+        if manifest and manifest.app_secret and secret and fingerprint(secret) != manifest.app_secret:
+            found.append(f"APP_SECRET in the container's environment is not the backup's: {_SIGNED_OUT}")
+        elif manifest and manifest.app_secret and not secret and manifest.app_secret_source == "environment":  # noqa: S105
             found.append(
-                "APP_SECRET in the container's environment is not the backup's: users are signed out of "
-                "'remember me', and what was signed with the old one no longer counts"
+                f"the backup's APP_SECRET came from the container's environment, which has none: {_SIGNED_OUT}"
             )
         if self.app.environment.get("ADMINPASS"):
             found.append(
                 "ADMINPASS is set: at its start Kimai adds the super admin `admin` if the restored database has none"
             )
+        if manifest is None:
+            found.append("at its start Kimai migrates the restored database to what its code needs")
         return found
 
     def _shares(self, also: Sequence[str]) -> Shares:
-        return self.shares({*user_data(self.root, self.read).paths, *also})
+        return self.shares({*self._user_data().paths, *also})
 
 
 class ContainedStaging:
@@ -209,6 +236,7 @@ class ContainedStaging:
         """Keep the new files for good."""
         if self._local is not None:
             self._local.settle()
+        self._upload.settle()
         self._settled = True
 
     def clean_up(self) -> None:
@@ -234,22 +262,23 @@ class ContainedStaging:
 class ContainedRest:
     """One stop and start of the app's container."""
 
-    def __init__(self, engine: Engine, app: Container) -> None:
+    def __init__(self, engine: Engine, app: Container, *, was_running: bool) -> None:
+        self.is_wanted = app.is_running or was_running
         self._engine = engine
         self._app = app
-        self._is_wanted = app.is_running
         self._is_stopped = not app.is_running
 
     def stop(self) -> None:
         """Stop it. Raises `Unreachable`."""
         if not self._is_stopped:
-            self._engine.stop(self._app.id)
+            # Before the call: one that fails or is cut short may have stopped it all the same.
             self._is_stopped = True
+            self._engine.stop(self._app.id)
             log.info("Kimai's container %s is stopped", self._app.name)
 
     def start(self) -> None:
         """Start it, and wait until it is healthy, where its image can tell. Raises `Unreachable`."""
-        self._is_wanted = True
+        self.is_wanted = True
         self._engine.start(self._app.id)
         self._is_stopped = False
         log.info("Kimai's container %s is started", self._app.name)
@@ -268,7 +297,7 @@ class ContainedRest:
 
     def end(self) -> None:
         """Let it run again if it did, or was meant to; what keeps it from that is said, with what to do."""
-        if not self._is_stopped or not self._is_wanted:
+        if not self._is_stopped or not self.is_wanted:
             return
         try:
             self._engine.start(self._app.id)

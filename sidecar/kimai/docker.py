@@ -1,10 +1,12 @@
 """The Docker engine: which containers there are, commands run in one, files in and out of one, its stop and start."""
 
 import json
+import os
+import re
 import struct
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import IO, Any, cast
 
 import docker
@@ -36,10 +38,23 @@ _POLL = 0.05
 _TIMED_OUT = (124, 137)
 _STDERR = 2
 _MESSAGE_LIMIT = 4096
+_NO_CONTAINER = re.compile(r"no (?:such )?container", re.IGNORECASE)
 
 
-class NotThere(Exception):
+class NotThere(Unreachable):
     """The container, or the path in it, doesn't exist."""
+
+
+class _Direct(docker.APIClient):
+    """A client that never takes the way of HTTP_PROXY, from its first question on: that leads to the web."""
+
+    @property
+    def trust_env(self) -> bool:
+        return False
+
+    @trust_env.setter
+    def trust_env(self, value: bool) -> None:
+        pass
 
 
 class Engine:
@@ -48,14 +63,12 @@ class Engine:
     def __init__(self, url: str) -> None:
         self._url = url
         try:
-            self._client = docker.APIClient(base_url=url, version="auto", timeout=CALL_DEADLINE)
+            self._client = _Direct(base_url=url, version="auto", timeout=CALL_DEADLINE)
         except (DockerException, requests.RequestException) as error:
             raise Unreachable(
                 f"Docker at {url} does not answer: {_said(error)}",
                 mend="Set DOCKER_HOST to the proxy in front of Docker's socket, as compose.example.yml does.",
             ) from error
-        # A proxy for the web is none for the engine.
-        self._client.trust_env = False
 
     def containers(self) -> list[Listed]:
         """All containers, stopped ones too."""
@@ -104,19 +117,17 @@ class Engine:
         headers = {"Accept-Encoding": "identity"}
         with (
             self._faults(f"read {path}"),
-            self._client.get(
-                url, params={"path": path}, headers=headers, stream=True, timeout=CALL_DEADLINE
-            ) as response,
+            self._client.get(url, params=_path(path), headers=headers, stream=True, timeout=CALL_DEADLINE) as response,
         ):
             _check(response)
-            yield cast("IO[bytes]", response.raw)
+            yield cast("IO[bytes]", _Answered(response.raw, lambda: self._faults(f"read {path}")))
 
     def store(self, container: str, path: str, tar: IO[bytes]) -> None:
         """Unpack a tar into a folder of a container, running or not; owners and modes are the tar's."""
         url = f"{self._base}/containers/{container}/archive"
         with (
             self._faults(f"write to {path}"),
-            self._client.put(url, params={"path": path}, data=tar, timeout=UNPACK_DEADLINE) as response,
+            self._client.put(url, params=_path(path), data=tar, timeout=UNPACK_DEADLINE) as response,
         ):
             _check(response)
 
@@ -168,6 +179,23 @@ class _Answer(Exception):
         self.status = status
 
 
+class _Answered:
+    """An answer's content as a file; a fault of the network while it is read is told wherever that happens."""
+
+    def __init__(self, raw: Any, faults: Callable[[], AbstractContextManager[None]]) -> None:
+        self._raw = raw
+        self._faults = faults
+
+    def read(self, size: int = -1) -> bytes:
+        with self._faults():
+            return cast("bytes", self._raw.read(size))
+
+
+def _path(path: str) -> dict[str, bytes]:
+    """The question for a path, whose bytes need not be UTF-8."""
+    return {"path": os.fsencode(path)}
+
+
 def _check(response: requests.Response) -> None:
     if response.status_code >= requests.codes.bad_request:
         text = response.raw.read(_MESSAGE_LIMIT, decode_content=True).decode(errors="replace")
@@ -180,6 +208,11 @@ def _check(response: requests.Response) -> None:
 
 
 def _translated(doing: str, status: int | None, text: str) -> Exception:
+    if status == requests.codes.not_found and _NO_CONTAINER.search(text) and not doing.startswith("inspect"):
+        # A path that isn't there is no fault; that the container went, or was made anew, is one.
+        return Unreachable(
+            f"Docker can't {doing}: {text}", mend="Kimai's container was removed or made anew: try again."
+        )
     if status == requests.codes.not_found:
         return NotThere(text)
     if status in (requests.codes.forbidden, requests.codes.unauthorized, requests.codes.method_not_allowed):
@@ -203,6 +236,8 @@ def _split(stream: Any, ends: float) -> tuple[bytes, bytes] | None:
     """
     kept = {1: bytearray(), _STDERR: bytearray()}
     while header := _exactly(stream, 8):
+        if time.monotonic() > ends:
+            return None
         kind, left = struct.unpack(">BxxxL", header)
         into = kept.get(kind, kept[_STDERR])
         while left:

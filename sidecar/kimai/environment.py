@@ -59,35 +59,35 @@ class AppSecret(NamedTuple):
     fingerprint: str | None
 
 
-def effective_environment(read: ReadSmall) -> dict[str, str]:
+def effective_environment(read: ReadSmall, app_env: str | None = None) -> dict[str, str]:
     """The variables of Kimai (`KIMAI_VARIABLES`) that its `.env` files set, later files before earlier ones.
 
-    A variable of the real environment of Kimai's process would win over them; it can't be seen from here.
+    A variable of the real environment of Kimai's process wins over them: `app_env` is its APP_ENV, where it is known.
     Raises `ConfigurationError`, with file and line and never the value, for a file that Kimai can't read either.
     """
-    values = _read_files(read)
+    values = _read_files(read, app_env)
     return {name: values[name] for name in KIMAI_VARIABLES if name in values}
 
 
-def app_environment(read: ReadSmall) -> str:
+def app_environment(read: ReadSmall, app_env: str | None = None) -> str:
     """Kimai's APP_ENV, `prod` where none is set or the files can't be read."""
     try:
-        return _read_files(read).get("APP_ENV") or DEFAULT_APP_ENVIRONMENT
+        return app_env or _read_files(read, app_env).get("APP_ENV") or DEFAULT_APP_ENVIRONMENT
     except ConfigurationError as error:
         log.debug("APP_ENV is taken to be %s: %s", DEFAULT_APP_ENVIRONMENT, error)
         return DEFAULT_APP_ENVIRONMENT
 
 
-def _read_files(read: ReadSmall) -> dict[str, str]:
+def _read_files(read: ReadSmall, app_env: str | None) -> dict[str, str]:
     """Read what Symfony reads, in its order: each file's values win over those of the ones before it."""
     if read(COMPILED) is not None:
         log.warning("%s is there: Kimai reads it in place of .env, kimai-backup can't", COMPILED)
     values: dict[str, str] = {}
     if not _read_into(values, read, ".env"):
         _read_into(values, read, ".env.dist")
-    if values.get("APP_ENV") != "test":
+    if (app_env or values.get("APP_ENV")) != "test":
         _read_into(values, read, ".env.local")
-    name = values.get("APP_ENV") or DEFAULT_APP_ENVIRONMENT
+    name = app_env or values.get("APP_ENV") or DEFAULT_APP_ENVIRONMENT
     # An APP_ENV is a word; anything else would lead out of the folder.
     if name != "local" and re.fullmatch(r"\w+", name):
         _read_into(values, read, f".env.{name}")

@@ -15,7 +15,13 @@ ONE_OFF = "com.docker.compose.oneoff"
 
 KIMAI_IMAGE = re.compile(r"(?:.*/)?kimai/kimai2(?:[:@].*)?")
 
-_OWN_ID = re.compile(r"/containers/([0-9a-f]{64})/")
+_OWN_ID = re.compile(
+    r"^\S+ \S+ \S+ \S*/([0-9a-f]{64})/(?:\S+/)?(?:hostname|hosts|resolv\.conf) "
+    r"/etc/(?:hostname|hosts|resolv\.conf) ",
+    re.MULTILINE,
+)
+"""A line of mountinfo by which an engine gives a container its own such file: root within its disk, mount point."""
+
 _SHOWN = 10
 
 
@@ -106,15 +112,20 @@ def own_id(mountinfo: Path = Path("/proc/self/mountinfo"), hostname: Path = Path
     """The ID of the container that this process runs in, or its beginning; None outside of one.
 
     The engine mounts each container's own `/etc/hostname` from a folder of that name; a container's host name is
-    its ID's beginning unless someone gave it another.
+    its ID's beginning unless someone gave it another. Folders of containers that are mounted elsewhere are others':
+    a host that runs Docker has them all in its list.
     """
-    try:
-        if match := _OWN_ID.search(mountinfo.read_text(errors="replace")):
-            return match[1]
-        name = hostname.read_text(errors="replace").strip()
-    except OSError:
-        return None
+    if match := _OWN_ID.search(_text_of(mountinfo)):
+        return match[1]
+    name = _text_of(hostname).strip()
     return name if re.fullmatch(r"[0-9a-f]{12}", name) else None
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def choose(listed: Iterable[Listed], *, own: Container | None, service: str | None) -> Listed:

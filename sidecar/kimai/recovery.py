@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,12 +39,15 @@ class Leftover(NamedTuple):
     folders: tuple[Path, ...]
 
 
-def leftovers(root: Path) -> list[Leftover]:
-    """What restores that were killed left below Kimai's root, by run. Raises `StorageFailed`."""
+def leftovers(root: Path, also: Iterable[str] = ()) -> list[Leftover]:
+    """What restores that were killed left below Kimai's root, by run. Raises `StorageFailed`.
+
+    `also`: paths of its data that settings name which don't lie on this machine.
+    """
     found: dict[str, list[tuple[bytes, State]]] = {}
     descriptor = open_root(root)
     try:
-        for base in _bases(root):
+        for base in _bases(root, also):
             with faults_named(f"{root / os.fsdecode(base)} can't be searched"):
                 for folder, state in _folders(descriptor, base):
                     run_id = os.fsdecode(parent_of(folder)[1].removeprefix(STAGING_PREFIX))
@@ -61,8 +64,8 @@ def leftovers(root: Path) -> list[Leftover]:
     ]
 
 
-def _bases(root: Path) -> list[bytes]:
-    return [b"", *sorted(Places(root, user_data(root).paths).mounts)]
+def _bases(root: Path, also: Iterable[str]) -> list[bytes]:
+    return [b"", *sorted(Places(root, {*user_data(root).paths, *also}).mounts)]
 
 
 def _folders(root: int, base: bytes) -> Iterator[tuple[bytes, State]]:
@@ -83,12 +86,12 @@ def _state(parent: int, name: bytes, status: os.stat_result) -> State:
     return next((state for each, state in STATES.items() if exists(parent, name + b"/" + each)), "staging")
 
 
-def recover(root: Path, run_id: str) -> State:
+def recover(root: Path, run_id: str, also: Iterable[str] = ()) -> State:
     """End what a killed restore left: put back what it set aside, unless it had settled, and delete its folders.
 
     Returns the state that was found. Raises `StorageFailed` where its journal can't be had, and then touches nothing.
     """
-    leftover = next((each for each in leftovers(root) if each.run_id == run_id), None)
+    leftover = next((each for each in leftovers(root, also) if each.run_id == run_id), None)
     if leftover is None:
         return "rolled back"
     descriptor = open_root(root)

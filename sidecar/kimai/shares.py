@@ -53,17 +53,22 @@ def _check_same(root: str, paths: Iterable[str], theirs: dict[str, Mount], ours:
         if not concerned or not _covers(root, destination):
             continue
         other = theirs.get(destination)
-        if other is None or other.source != mount.source:
-            there = f"has {other.source}" if other else "has nothing mounted"
+        if not _are_same(other, mount):
+            there = f"has {other.source or other.kind}" if other else "has nothing mounted"
             raise ConfigurationError(
-                f"kimai-backup has {mount.source} at {destination}, Kimai's container {there} there",
+                f"kimai-backup has {mount.source or mount.kind} at {destination}, Kimai's container {there} there",
                 mend="Give both services the same volume, or none to kimai-backup: it then asks Docker for the files.",
             )
 
 
 def _is_shared(path: str, theirs: dict[str, Mount], ours: dict[str, Mount]) -> bool:
     mount = _mount_of(path, theirs)
-    return mount is not None and mount.destination in ours
+    return mount is not None and _are_same(ours.get(mount.destination), mount)
+
+
+def _are_same(one: Mount | None, other: Mount) -> bool:
+    """Whether two mounts have the same files; memory has no source, and is each container's own."""
+    return one is not None and bool(one.source) and one.source == other.source
 
 
 def _mount_of(path: str, mounts: dict[str, Mount]) -> Mount | None:

@@ -7,7 +7,7 @@ from typing import IO, Protocol, Self
 
 from sidecar.kimai.console import Console
 from sidecar.kimai.recovery import Leftover
-from sidecar.manifest import File
+from sidecar.manifest import File, Manifest
 
 
 class Exchange(Protocol):
@@ -37,7 +37,12 @@ class Exchange(Protocol):
 
 
 class Rest(Protocol):
-    """A Kimai that is stopped while it is restored into, where it can be stopped."""
+    """A Kimai that is stopped while it is restored into, where it can be stopped.
+
+    `is_wanted`: it ran before, or was started since, and is to run at the end.
+    """
+
+    is_wanted: bool
 
     def start(self) -> None:
         """Let it run, and wait until it is well. Raises `Unreachable`."""
@@ -93,8 +98,12 @@ class Target(Protocol):
     def empty_cache(self) -> None:
         """Delete all that is in the cache. Raises `StorageFailed`, `Unreachable`."""
 
-    def at_rest(self) -> AbstractContextManager[Rest]:
-        """Stop it; on leaving, however that comes, it runs again."""
+    @property
+    def shares_network(self) -> bool:
+        """Whether an address means the same to it as to us."""
 
-    def effects(self, app_secret: str | None, /) -> list[str]:
-        """What its start will do by itself, and what differs there; `app_secret` is the backup's fingerprint."""
+    def at_rest(self, *, was_running: bool) -> AbstractContextManager[Rest]:
+        """Stop it; on leaving, however that comes, it runs again if it did, now or (`was_running`) before a kill."""
+
+    def effects(self, manifest: Manifest | None, /) -> list[str]:
+        """What its start will do by itself to a restored database, and what differs there from the backup's."""

@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sidecar.errors import Damaged
-from sidecar.kimai.archived import forget, members
+from sidecar.kimai.archived import forget, members, tar_faults_named
 from sidecar.kimai.beneath import exact_path, is_within, parts_of
-from sidecar.kimai.docker import Engine, NotThere
+from sidecar.kimai.containerfiles import ContainerFiles
+from sidecar.kimai.docker import NotThere
 from sidecar.kimai.setaside import faults_named
 from sidecar.kimai.tree import HOSTILE
 from sidecar.manifest import File
@@ -34,7 +35,7 @@ class Upload:
     `allowed`: the paths below `root` that may be written to. `add` them all, `send`; `put_back` until `clean_up`.
     """
 
-    def __init__(self, engine: Engine, container: str, root: str, folder: Path, allowed: Iterable[str]) -> None:
+    def __init__(self, engine: ContainerFiles, container: str, root: str, folder: Path, allowed: Iterable[str]) -> None:
         self.kept: list[str] = []
         self._engine = engine
         self._container = container
@@ -79,6 +80,13 @@ class Upload:
         if self._is_sent and new:
             log.warning("what the restore brought and was not there stays in Kimai's container: %s", ", ".join(new))
         self.clean_up()
+
+    def settle(self) -> None:
+        """What was sent stays: there is nothing to put back from here on, not even after a kill."""
+        with self._faults():
+            (self._folder / BEFORE).unlink(missing_ok=True)
+            if self._folder.exists():
+                _sync(self._folder)
 
     def clean_up(self) -> None:
         """Delete what was collected; there is nothing to put back from then on."""
@@ -129,10 +137,9 @@ class Upload:
         try:
             with self._engine.fetch(self._container, f"{self._root}/{top}") as stream:
                 for tar, member, exact in members(stream, top):
-                    if member.islnk():
-                        member.linkname = posixpath.join(posixpath.dirname(top), member.linkname)
-                    member.name = os.fsdecode(exact)
-                    kept.addfile(member, tar.extractfile(member) if member.isreg() else None)
+                    with tar_faults_named(top):
+                        content = tar.extractfile(member) if member.isreg() else None
+                        kept.addfile(_as_kept(member, exact, posixpath.dirname(top)), content)
                     forget(kept)
                     if not member.isdir():
                         yield exact
@@ -157,28 +164,36 @@ class _Checked(io.RawIOBase):
         self._file = file
         self._chunks = iter(chunks)
         self._digest = hashlib.sha256()
-        self._rest = b""
+        self._rest = memoryview(b"")
 
     def read(self, size: int = -1) -> bytes:
-        """Some of what is left. Raises `Damaged` at an end that comes too early."""
-        if not self._rest:
-            self._rest = next(self._chunks, b"")
-            self._digest.update(self._rest)
-        if not self._rest:
-            raise self._fault()
-        found, self._rest = self._rest[:size], self._rest[size:]
-        return found
+        """The next `size` bytes, no fewer: tarfile takes that for the end. Raises `Damaged` where there are fewer."""
+        pieces: list[memoryview] = []
+        while size > 0:
+            if not self._rest:
+                self._rest = self._next()
+            if not self._rest:
+                raise self._fault()
+            pieces.append(self._rest[:size])
+            self._rest = self._rest[size:]
+            size -= len(pieces[-1])
+        return b"".join(pieces)
+
+    def _next(self) -> memoryview:
+        chunk = next((chunk for chunk in self._chunks if chunk), b"")
+        self._digest.update(chunk)
+        return memoryview(chunk)
 
     def check(self) -> None:
         """Raise `Damaged` unless all was read, and has the right hash."""
-        if self._rest or next(self._chunks, b"") or self._file.sha256 not in (None, self._digest.hexdigest()):
+        if self._rest or self._next() or self._file.sha256 not in (None, self._digest.hexdigest()):
             raise self._fault()
 
     def _fault(self) -> Damaged:
         return Damaged(f"{self._file.path} in the backup is not what its manifest says", mend=HOSTILE)
 
 
-def put_back(engine: Engine, container: str, root: str, folder: Path) -> None:
+def put_back(engine: ContainerFiles, container: str, root: str, folder: Path) -> None:
     """Send back what `Upload.send` kept, if it came so far. Raises `Unreachable`."""
     before = folder / BEFORE
     if before.exists():
@@ -191,6 +206,20 @@ def remove(folder: Path) -> None:
     (folder / BEFORE).unlink(missing_ok=True)
     if folder.exists():
         shutil.rmtree(folder)
+
+
+def _as_kept(member: tarfile.TarInfo, exact: bytes, above: str) -> tarfile.TarInfo:
+    """A member under its path below Kimai's root; `above`: the folder that the paths in its own tar are relative to.
+
+    Made anew, as what its extended headers say of name and size would go before what is set here.
+    """
+    kept = tarfile.TarInfo(os.fsdecode(exact))
+    kept.type = tarfile.REGTYPE if member.isreg() else member.type
+    kept.linkname = posixpath.join(above, member.linkname) if member.islnk() else member.linkname
+    kept.pax_headers = {key: value for key, value in member.pax_headers.items() if key.startswith("SCHILY.xattr.")}
+    for field in ("mode", "uid", "gid", "uname", "gname", "size", "mtime", "devmajor", "devminor"):
+        setattr(kept, field, getattr(member, field))
+    return kept
 
 
 def _member(path: bytes, file: File) -> tarfile.TarInfo:

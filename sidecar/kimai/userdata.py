@@ -50,13 +50,14 @@ class UserData(NamedTuple):
     uncovered: tuple[str, ...]
 
 
-def user_data(root: Path, read: ReadSmall | None = None) -> UserData:
+def user_data(root: Path, read: ReadSmall | None = None, app_env: str | None = None) -> UserData:
     """The paths of this instance: the fixed ones, those of its APP_ENV, and where local.yaml puts `data_dir`.
 
-    `read` reads its settings where they don't lie on this machine. A path may not exist. No path lies within another.
+    `read` reads its settings where they don't lie on this machine, `app_env` is its process's APP_ENV. A path may
+    not exist. No path lies within another one.
     """
     read = read or small_files(root)
-    name = app_environment(read)
+    name = app_environment(read, app_env)
     paths = {*USER_DATA, f".env.{name}", f".env.{name}.local", COMPILED}
     uncovered = []
     for value in _data_dirs(read):

@@ -1,9 +1,7 @@
 """What docs/format.md and the README promise to whoever has no kimai-backup: the plain client loads, digests add up."""
 
 import hashlib
-import os
 import re
-import subprocess
 from collections.abc import Callable
 
 from tests.support.engine import checksums, dump_database
@@ -29,15 +27,7 @@ def test_the_client_without_any_option_loads_what_we_dump(server: Server, new_da
     source, target = new_database(), new_database()
     filled(server, source)
     sql, _ = dump_database(server.url(source))
-    done = subprocess.run(
-        [*server.client("mariadb"), "--skip-ssl", target],
-        input=sql,
-        capture_output=True,
-        env={**os.environ, "MYSQL_PWD": server.password},
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
+    server.native_load(target, sql, options=())
     assert checksums(server, target) == checksums(server, source)
 
 

@@ -245,7 +245,7 @@ def test_rows_and_tables_that_a_server_would_not_take_anew_come_back(
     assert differences(server.url(target), description) == []
 
 
-@pytest.mark.parametrize("server", ["mariadb"], indirect=True)
+@pytest.mark.flavours("mariadb")
 def test_every_type_of_table_is_dumped_or_named(server: Server, new_database: Callable[[], str]) -> None:
     source = new_database()
     fill(server, source, [
@@ -265,7 +265,7 @@ def test_every_type_of_table_is_dumped_or_named(server: Server, new_database: Ca
     assert "table isam is MyISAM, not InnoDB" in notes
 
 
-@pytest.mark.parametrize("server", ["mariadb"], indirect=True)
+@pytest.mark.flavours("mariadb")
 def test_a_sequence_goes_on_where_it_was(server: Server, new_database: Callable[[], str]) -> None:
     source, target = new_database(), new_database()
     fill(server, source, ["CREATE SEQUENCE s START WITH 10 INCREMENT BY 5 NOCACHE", "SELECT NEXTVAL(s)"])

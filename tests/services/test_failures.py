@@ -14,9 +14,10 @@ from sidecar.database.objects import contents, drop
 from sidecar.database.server import QueryFailed
 from sidecar.database.snapshot import Snapshot, take
 from sidecar.errors import Damaged, KimaiBackupError, Unreachable
+from tests.services.conftest import running
 from tests.support.engine import dump_database, fill, session
 from tests.support.proxy import Proxy
-from tests.support.servers import Server, free_port, running
+from tests.support.servers import Server, free_port
 
 ROWS = [
     "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, v VARCHAR(500))",
@@ -134,8 +135,8 @@ def test_a_statement_that_fails_stops_the_others_soon(server: Server, new_databa
     undo.close()
 
 
-def test_a_server_killed_in_the_middle_of_a_dump_and_of_a_load() -> None:
-    with running() as server:
+def test_a_server_killed_in_the_middle_of_a_dump_and_of_a_load(flavour: str) -> None:
+    with running(flavour) as server:
         server.run("CREATE DATABASE source")
         fill(server, "source", ROWS)
         sql, _ = dump_database(server.url("source"), 2)
@@ -150,7 +151,7 @@ def test_a_server_killed_in_the_middle_of_a_dump_and_of_a_load() -> None:
         with pytest.raises(Unreachable, match="does not answer"):
             loading.run(chunks())
         loading.close()
-    with running() as server:
+    with running(flavour) as server:
         server.run("CREATE DATABASE source")
         fill(server, "source", ROWS)
         with take(lambda: session(server.url("source")), 2) as taken:

@@ -119,7 +119,7 @@ def test_every_change_is_found(
     assert any(what in line for line in found)
 
 
-@pytest.mark.parametrize("server", ["mariadb"], indirect=True)
+@pytest.mark.flavours("mariadb")
 @pytest.mark.parametrize(
     "made",
     [

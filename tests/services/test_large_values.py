@@ -10,8 +10,9 @@ from sidecar.database.dump import Dump
 from sidecar.database.raw import RAW_LIMIT
 from sidecar.database.snapshot import take
 from sidecar.errors import KimaiBackupError
+from tests.services.conftest import running
 from tests.support.engine import checksums, differences, dump_database, fill, load_database, session
-from tests.support.servers import Server, running
+from tests.support.servers import Server
 
 MEGABYTE = 1 << 20
 
@@ -54,9 +55,9 @@ def test_a_text_of_32_and_a_blob_of_30_megabytes_come_back(server: Server, new_d
 
 
 @pytest.fixture(scope="module")
-def stock() -> Iterator[Server]:
-    """As Debian ships it: packets of at most 16 MB."""
-    with running() as server:
+def stock(flavour: str) -> Iterator[Server]:
+    """Packets of at most 16 MB: MariaDB as Debian ships it; a stock MySQL takes 64."""
+    with running(flavour, *["--max-allowed-packet=16M"] * (flavour == "mysql")) as server:
         assert server.run("SELECT @@max_allowed_packet") == [(16 * MEGABYTE,)]
         yield server
 

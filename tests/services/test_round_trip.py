@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.conftest import FLAVOURS
 from tests.support.engine import assert_round_trip, fill
 from tests.support.servers import Server
 
@@ -96,6 +95,8 @@ SCHEMAS: dict[str, list[str]] = {
         d VARCHAR(36) DEFAULT (CONCAT('a', 'b')), ts TIMESTAMP DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP,
         KEY s_key (s), CONSTRAINT named CHECK (a < 1000)) COMMENT='it''s; a \\\\ comment'""",
         "INSERT INTO t (a, hidden) VALUES (1, 5), (2, NULL), (999, 7)",
+    ],
+    "all generated": [
         "CREATE TABLE all_generated (v INT AS (1) VIRTUAL, w INT AS (2) STORED)",
         "INSERT INTO all_generated VALUES (), (), ()",
     ],
@@ -180,10 +181,63 @@ MARIADB_ONLY = {
 }  # fmt: skip
 MYSQL_ONLY = {
     "functional keys and json": [
-        "CREATE TABLE t (id INT PRIMARY KEY, a VARCHAR(20), j JSON, KEY f ((LOWER(a))), KEY h (a) INVISIBLE)",
-        """INSERT INTO t VALUES (1,'Ab','{"k": 1}')""",
+        "CREATE TABLE t (id INT PRIMARY KEY, a VARCHAR(20), j JSON, KEY f ((LOWER(a))), KEY h (a) INVISIBLE,"
+        " UNIQUE KEY u ((CONCAT(a, '-', id)), id DESC),"
+        " k INT AS (j->>'$.k') STORED, lower VARCHAR(20) AS (LOWER(a)) VIRTUAL UNIQUE)",
+        """INSERT INTO t (id, a, j) VALUES (1,'Ab','{"k": 1, "tags": [1, 2]}'), (2,NULL,'{"k": []}'), (3,'',NULL)""",
         "CREATE TABLE v (id INT PRIMARY KEY, vec VECTOR(3))",
         "INSERT INTO v VALUES (1, STRING_TO_VECTOR('[1,2.5,-3]')), (2, NULL)",
+        "CREATE TABLE nested (id INT PRIMARY KEY, j JSON NOT NULL)",
+        """INSERT INTO nested VALUES (1,'"text"'),(2,'null'),(3,'1.5'),(4,'18446744073709551615'),
+        (5,'{"a": {"b": []}}'),(6,JSON_OBJECT('ü😀', 'it''s \\\\ "x"\n')),(7,'-0.1e-7'),(8,'[1e300, true, false]')""",
+    ],
+    "expression defaults and checks": [
+        """CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, u BINARY(16) DEFAULT (UUID_TO_BIN(UUID())),
+        j JSON DEFAULT (JSON_OBJECT('a', JSON_ARRAY(1, 'it''s'))), x TEXT DEFAULT (CONCAT('ü', '\\\\')),
+        p POINT DEFAULT (POINT(1, 2)), d DATE DEFAULT (CURRENT_DATE + INTERVAL 1 YEAR), n INT DEFAULT (1 + 2),
+        secret INT INVISIBLE DEFAULT (40 + 2), a INT CONSTRAINT off CHECK (a > 5) NOT ENFORCED,
+        b INT, CONSTRAINT `both` CHECK ((a < b) OR (a IS NULL) OR (b IS NULL)))""",
+        "INSERT INTO t (a, b) VALUES (1, 2), (NULL, NULL), (9, NULL)",
+        "INSERT INTO t (a, secret, n) VALUES (3, 7, NULL)",
+    ],
+    "charsets and collations of its own": [
+        "CREATE TABLE t (id INT PRIMARY KEY, a VARCHAR(30), b VARCHAR(30) COLLATE utf8mb4_0900_as_cs, "
+        "c VARCHAR(30) CHARACTER SET utf8mb3, d VARCHAR(30) COLLATE utf8mb4_0900_bin, "
+        "e CHAR(9) CHARACTER SET utf8mb3 COLLATE utf8mb3_bin, f VARCHAR(9) COLLATE utf8mb4_ja_0900_as_cs_ks, "
+        "UNIQUE KEY a_key (a), KEY c_key (c)) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci",
+        "INSERT INTO t VALUES (1,'ä😀','A','äöü','x','ü','あ'),(2,'b ','a','b','X ','ü ','ア'),"
+        "(3,'b',NULL,NULL,NULL,NULL,NULL)",
+        "CREATE TABLE old (w VARCHAR(30), PRIMARY KEY (w)) CHARACTER SET utf8mb3 COLLATE utf8mb3_unicode_ci",
+        "INSERT INTO old VALUES ('ß'), ('x')",
+    ],
+    "spatial reference systems": [
+        "CREATE TABLE t (id INT PRIMARY KEY, p POINT NOT NULL SRID 4326, q GEOMETRY SRID 0, r GEOMETRY,"
+        " SPATIAL INDEX p_key (p))",
+        "INSERT INTO t VALUES (1,ST_GeomFromText('POINT(52.5 13.4)', 4326),ST_GeomFromText('POINT(1 2)'),"
+        "ST_GeomFromText('LINESTRING(0 0,90 -180)', 4326)),(2,ST_GeomFromText('POINT(-90 180)', 4326),NULL,NULL)",
+    ],
+    "tables of other kinds": [
+        "CREATE TABLE parted (id INT, v INT, PRIMARY KEY (id)) PARTITION BY RANGE (id) "
+        "(PARTITION p0 VALUES LESS THAN (10), PARTITION p1 VALUES LESS THAN MAXVALUE)",
+        "INSERT INTO parted VALUES (5,1),(50,2),(-5,3)",
+        "CREATE TABLE hashed (id INT, v INT) PARTITION BY KEY (id) PARTITIONS 3",
+        "INSERT INTO hashed VALUES (1,1),(2,2),(2,2),(NULL,3)",
+        "CREATE TABLE isam (id INT PRIMARY KEY, v VARCHAR(9), KEY (v)) ENGINE=MyISAM",
+        "INSERT INTO isam VALUES (2,'b'),(1,'a')",
+        "SET sql_generate_invisible_primary_key = 1",
+        "CREATE TABLE keyed_unseen (v VARCHAR(9))",
+        "INSERT INTO keyed_unseen VALUES ('a'), ('a'), (NULL)",
+        "SET sql_generate_invisible_primary_key = 0",
+    ],
+    "views of its own": [
+        "CREATE TABLE t (id INT PRIMARY KEY, parent INT, j JSON)",
+        """INSERT INTO t VALUES (1,NULL,'[1, 2]'),(2,1,'[3]'),(3,2,NULL)""",
+        "CREATE ALGORITHM=MERGE SQL SECURITY INVOKER VIEW checked AS SELECT id FROM t WHERE id > 1"
+        " WITH LOCAL CHECK OPTION",
+        "CREATE VIEW tree AS WITH RECURSIVE up AS (SELECT id, parent, 0 AS depth FROM t WHERE parent IS NULL UNION ALL"
+        " SELECT t.id, t.parent, depth + 1 FROM t JOIN up ON t.parent = up.id) SELECT * FROM up",
+        "CREATE DEFINER='root'@'%' VIEW elements AS SELECT t.id, x.n, ROW_NUMBER() OVER (PARTITION BY t.id) AS place"
+        " FROM t, JSON_TABLE(t.j, '$[*]' COLUMNS (n INT PATH '$')) AS x",
     ],
 }
 
@@ -192,9 +246,7 @@ CASES = {"mariadb": SCHEMAS | MARIADB_ONLY, "mysql": SCHEMAS | MYSQL_ONLY}
 
 
 @pytest.mark.parametrize("connections", [1, 3])
-@pytest.mark.parametrize(
-    ("server", "case"), [(flavour, case) for flavour in FLAVOURS for case in CASES[flavour]], indirect=["server"]
-)
+@pytest.mark.cases(CASES)
 def test_every_kind_of_table_comes_back_the_same(
     server: Server, new_database: Callable[[], str], case: str, connections: int
 ) -> None:

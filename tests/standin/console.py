@@ -125,7 +125,9 @@ def check_configuration(stream) -> None:
             raise Failed(1, f" [ERROR] Unable to parse at line {number} in {local}", stream)
     plugins = ROOT / "var" / "plugins"
     for plugin in sorted(plugins.iterdir()) if plugins.is_dir() else []:
-        if plugin.is_dir() and not plugin.name.endswith("Bundle"):
+        # Symfony's Finder, which Kimai looks for plugins with, passes over names that begin with a dot.
+        hidden = plugin.name.startswith(".")
+        if plugin.is_dir() and not hidden and not plugin.name.endswith("Bundle"):
             raise Failed(1, f"In Kernel.php line 121:\n\n  Plugin {plugin.name} has no bundle class.")
 
 

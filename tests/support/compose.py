@@ -181,6 +181,8 @@ class Database:
         if self.flavour == "mariadb":
             program = {"mysql": "mariadb", "mysqldump": "mariadb-dump", "mysqladmin": "mariadb-admin"}[program]
             account.append("--skip-ssl")
+        else:
+            account.append("--get-server-public-key")  # where the server has no TLS
         secret = ["--env", "MYSQL_PWD"]
         command = self.project.command("exec", "--no-TTY", *secret, self.service, program, *account, *arguments)
         done = subprocess.run(

@@ -8,10 +8,10 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
 import pymysql
@@ -32,6 +32,10 @@ class Server:
     process: "subprocess.Popen[bytes] | None" = None
     folder: Path | None = None
     options: list[str] = field(default_factory=list)
+    init_command: str | None = None
+    """What the tests' own sessions begin with."""
+    dump_program: ClassVar[Sequence[str]] = ("mariadb-dump", "--skip-ssl")
+    load_program: ClassVar[Sequence[str]] = ("mariadb", "--skip-ssl")
 
     def admin(self, database: str | None = None, **options: Any) -> Any:
         return pymysql.connect(
@@ -42,6 +46,7 @@ class Server:
             database=database,
             charset="utf8mb4",
             autocommit=True,
+            init_command=self.init_command,
             **options,
         )
 
@@ -65,21 +70,23 @@ class Server:
     def native_dump(self, database: str, *options: str) -> bytes:
         """What the native client says is in the database: the oracle of the round trips."""
         command = self.client(
-            "mariadb-dump", "--single-transaction", "--routines", "--triggers", "--events", "--skip-dump-date",
-            "--hex-blob", "--default-character-set=utf8mb4", "--max-allowed-packet=1G", "--skip-ssl",
-            *options, database,
+            *self.dump_program, "--single-transaction", "--routines", "--triggers", "--events", "--skip-dump-date",
+            "--hex-blob", "--default-character-set=utf8mb4", "--max-allowed-packet=1G", *options, database,
         )  # fmt: skip
         environment = {**os.environ, "MYSQL_PWD": self.password}
         return subprocess.run(command, check=True, capture_output=True, env=environment, timeout=300).stdout
 
-    def native_load(self, database: str, sql: bytes) -> None:
-        command = self.client(
-            "mariadb", "--default-character-set=utf8mb4", "--binary-mode", "--max-allowed-packet=1G", "--skip-ssl",
-            database,
-        )  # fmt: skip
+    def native_load(
+        self,
+        database: str,
+        sql: bytes,
+        options: Sequence[str] = ("--default-character-set=utf8mb4", "--binary-mode", "--max-allowed-packet=1G"),
+    ) -> None:
+        """Let the native client load the text; it must have nothing to say."""
+        command = self.client(*self.load_program, *options, database)
         environment = {**os.environ, "MYSQL_PWD": self.password}
         done = subprocess.run(command, input=sql, capture_output=True, env=environment, timeout=600, check=False)
-        assert done.returncode == 0, done.stderr.decode(errors="replace")
+        assert (done.returncode, done.stderr) == (0, b""), done.stderr.decode(errors="replace")
 
     def kill(self) -> None:
         """As a power cut does it."""

@@ -1,0 +1,182 @@
+"""SIGTERM and SIGKILL, in the middle of a backup and of a restore of a large database, in Docker."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import pytest
+
+from tests.support import docker as images
+from tests.support.cli import poll
+from tests.support.story import DATABASES, SECRETS, Story, differences, end_by, story
+
+pytestmark = pytest.mark.timeout(900)
+
+TIMESHEETS = 200_000
+"""So many that a backup by one connection, and the load of a restore, last seconds."""
+
+SLOW = ("--env", "DATABASE_CONNECTIONS=1")
+
+GRACE = 10
+"""Seconds in which a run must end by itself."""
+
+
+class Large(NamedTuple):
+    """A Kimai with many rows, and what was so at the beginning."""
+
+    story: Story
+    checksums: dict[str, tuple[int, int]]
+
+
+@pytest.fixture(scope="module")
+def large(flavour: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Large]:
+    with story(tmp_path_factory.mktemp(flavour), flavour) as found:
+        found.up()
+        found.database.check_who_answers(*DATABASES[flavour][1])
+        found.project.stop("kimai")
+        found.empty_database()
+        found.make_rows(TIMESHEETS)
+        found.project.start("kimai")
+        found.project.wait("kimai", "healthy")
+        yield Large(found, found.database.checksums())
+
+
+@contextmanager
+def started(found: Story, *arguments: str) -> "Iterator[subprocess.Popen[bytes]]":
+    """A command of Compose under way; ended with the test."""
+    running = found.project.start_command(*arguments)
+    try:
+        yield running
+    finally:
+        running.kill()
+        running.communicate(timeout=30)
+
+
+def said_at_the_end(running: "subprocess.Popen[bytes]", deadline: float) -> str:
+    out, _ = running.communicate(timeout=deadline)
+    return out.decode(errors="replace")
+
+
+def is_writing(found: Story) -> Callable[[], bool]:
+    """Whether an archive has begun to grow."""
+    folder = found.folder / "backups"
+    return lambda: any(path.stat().st_size > 0 for path in folder.glob(".*.part"))
+
+
+def begin_restore(found: Story) -> str:
+    """Wait until the one-off container has stopped Kimai and loads; its ID."""
+    one_off: str = poll(found.one_offs, "the one-off container is there")[0]
+
+    def loads() -> bool:
+        logs = subprocess.run(["docker", "logs", one_off], capture_output=True, timeout=30, check=False)
+        return b"just installed are dropped" in logs.stderr
+
+    poll(loads, "the restore loads")
+    assert "exited" in found.project.state("kimai")
+    assert not [secret for secret in SECRETS if secret in images.docker("inspect", one_off)]
+    return one_off
+
+
+def empty(found: Story) -> None:
+    """A Kimai that has just installed itself."""
+    found.project.stop("kimai")
+    found.empty_database()
+    found.project.start("kimai")
+    found.project.wait("kimai", "healthy")
+
+
+# ── Backups ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_backup_that_is_told_to_end_leaves_nothing(large: Large) -> None:
+    found = large.story
+    before = found.backups()
+    with started(found, "run", "--rm", "--no-TTY", "--no-deps", *SLOW, "backup", "backup") as running:
+        poll(is_writing(found), "the archive grows")
+        [one_off] = found.one_offs()
+        began = time.monotonic()
+        images.docker("kill", "--signal", "TERM", one_off)
+        said = said_at_the_end(running, GRACE)
+        assert time.monotonic() - began < GRACE
+    assert running.returncode == 130, said
+    assert "interrupted by SIGTERM" in said
+    assert found.backups() == before
+
+
+def test_the_daemon_ends_in_time_and_publishes_nothing_half_done(large: Large) -> None:
+    found = large.story
+    published = [name for name in found.backups() if not name.startswith(".")]
+    with started(found, "exec", "--no-TTY", *SLOW, "backup", "kimai-backup", "backup") as running:
+        poll(is_writing(found), "the archive grows")
+        began = time.monotonic()
+        found.project.stop("backup")
+        assert time.monotonic() - began < GRACE
+        said_at_the_end(running, GRACE)
+    assert running.returncode != 0
+    assert found.project.inspect("backup")["State"]["ExitCode"] == 0, "it ended by itself"
+    assert [name for name in found.backups() if not name.startswith(".")] == published
+    found.project.start("backup")
+
+
+def test_after_a_kill_the_daemon_is_there_again_and_the_next_backup_tidies_up(large: Large) -> None:
+    found = large.story
+    before = found.project.inspect("backup")
+    with started(found, "exec", "--no-TTY", *SLOW, "backup", "kimai-backup", "backup") as running:
+        poll(is_writing(found), "the archive grows")
+        end_by(before["State"]["Pid"])
+        said_at_the_end(running, GRACE)
+    assert running.returncode == 137
+    left = found.growing()
+    assert left
+    poll(lambda: found.project.inspect("backup")["RestartCount"] == before["RestartCount"] + 1, "it is started again")
+    found.project.wait("backup", "running")
+    ran, manifest = found.backup()
+    for name in left:
+        assert f"removed {name}, which a run that was killed left" in ran.err
+    assert found.backups() == [f"{manifest['id']}.json", f"{manifest['id']}.zip"]
+    rows = {table["name"]: table["rows"] for table in manifest["database"]["tables"]}
+    assert rows["kimai2_timesheet"] == TIMESHEETS
+
+
+# ── Restores ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_restore_that_is_killed_is_known_of_and_taken_back_by_the_next(large: Large) -> None:
+    found = large.story
+    empty(found)
+    with started(found, "run", "--rm", "--no-TTY", "restore", "latest") as running:
+        one_off = begin_restore(found)
+        images.docker("kill", one_off)
+        said_at_the_end(running, 30)
+    assert running.returncode == 137
+    refused = found.command("backup")
+    assert refused.code == 8, refused.said
+    assert "was killed" in refused.errors[0]
+    assert found.command("health").code != 0
+    ran = found.restore("latest")
+    assert ran.code == 0, ran.said
+    assert "taken back first" in ran.said
+    assert differences(large.checksums, found.database.checksums()) == {}
+    assert {"running", "healthy"} <= found.project.state("kimai")
+    assert found.login_status() == 200
+    assert found.command("health").code == 0
+
+
+def test_a_database_that_dies_under_a_restore_leaves_kimai_running_and_the_next_one_heals(large: Large) -> None:
+    found = large.story
+    empty(found)
+    with started(found, "run", "--rm", "--no-TTY", "restore", "latest") as running:
+        begin_restore(found)
+        found.project.kill("sqldb")
+        said = said_at_the_end(running, 180)
+    assert running.returncode == 5, said
+    assert "Traceback" not in said
+    assert "is started again" in said
+    found.up("sqldb")
+    found.project.wait("kimai", "healthy")
+    ran = found.restore("latest")
+    assert ran.code == 0, ran.said
+    assert differences(large.checksums, found.database.checksums()) == {}
+    assert found.login_status() == 200

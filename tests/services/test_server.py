@@ -1,0 +1,31 @@
+"""Who answers: the servers that the other tests here run on are what they are taken for."""
+
+from contextlib import closing
+
+import pytest
+
+from tests.services.conftest import asked_for
+from tests.support.engine import session
+from tests.support.mysql_server import MAJORS
+from tests.support.servers import Server
+
+
+def test_the_server_is_of_the_flavour_that_was_asked_for(server: Server, flavour: str) -> None:
+    version, comment = server.run("SELECT VERSION(), @@version_comment")[0]
+    with closing(session(server.url("mysql"))) as connected:
+        assert connected.flavour == server.flavour == flavour
+        assert connected.server_version == version
+    assert ("mariadb" in f"{version} {comment}".lower()) == (flavour == "mariadb")
+
+
+@pytest.mark.flavours("mysql")
+def test_mysql_is_of_a_known_major_version(server: Server) -> None:
+    version = server.run("SELECT VERSION()")[0][0]
+    print(version)
+    assert int(version.split(".")[0]) in MAJORS
+
+
+def test_every_flavour_that_was_asked_for_is_one(flavour: str) -> None:
+    """A misspelt KIMAI_TEST_SERVERS must not run nothing and pass."""
+    assert flavour in asked_for()
+    assert set(asked_for()) <= {"mariadb", "mysql"}
