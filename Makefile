@@ -22,7 +22,7 @@ test: install ## Run all tests but those in Docker, with a report of what they c
 
 e2e: install ## Run the tests in Docker: the image, compose.example.yml, MariaDB and MySQL; makes what it needs
 	@scripts/docker-engine
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/e2e_docker
+	KIMAI_TEST_SERVERS=mysql $(BIN)/python -m pytest -n 2 --dist loadfile tests/e2e_docker tests/services
 
 check: install ## Lint, check formats, types and imports, run the fast tests
 	$(BIN)/ruff check .

@@ -72,7 +72,8 @@ def comparable(sql: bytes, *databases: str) -> bytes:
 def assert_round_trip(server: Server, source: str, target: str, connections: int) -> None:
     sql, description = dump_database(server.url(source), connections)
     loaded = load_database(server.url(target), sql, connections)
-    assert told(loaded) == []
+    said = told(loaded)
+    assert said == [], said
     assert checksums(server, target) == checksums(server, source)
     assert comparable(server.native_dump(target), target) == comparable(server.native_dump(source), source)
     assert differences(server.url(target), description) == []
