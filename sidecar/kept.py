@@ -1,9 +1,9 @@
 """What of the target a restore leaves as it is: settings in force, and single files that are mounts of their own."""
 
 from sidecar.archive.source import Source
-from sidecar.errors import Refused
+from sidecar.errors import ConfigurationError, Refused
 from sidecar.kimai.beneath import SMALL_LIMIT, exact_path
-from sidecar.kimai.environment import plan_env
+from sidecar.kimai.environment import GENERATED_FILE, MIRROR_FILE, parse, plan_env
 from sidecar.kimai.target import Target
 from sidecar.kimai.userdata import LOCAL_YAML, moved_data
 from sidecar.manifest import File
@@ -14,10 +14,28 @@ BLOCK = 1 << 20
 
 def settings_beside(kimai: Target, source: Source, database_url: str) -> dict[str, str]:
     """Which `.env*` of the backup go beside the one in force, and under what name (`plan_env`)."""
+    anew = made_anew(kimai, source)
     environments = {
-        file.path: _small(source, file) for file in source.files if file.path.startswith(".env") and file.kind == "file"
+        file.path: _small(source, file)
+        for file in source.files
+        if file.path.startswith(".env") and file.kind == "file" and file.path not in anew
     }
     return plan_env(kimai.read, environments, database_url)
+
+
+def made_anew(kimai: Target, source: Source) -> list[str]:
+    """What the target's start writes itself from other files of the backup: an `.env.local` with only the secret in it.
+
+    Restored it would only lie beside the new one, and look like something to be heeded.
+    """
+    there = {file.path: file for file in source.files if file.kind == "file"}
+    if not kimai.mirrors_secret or GENERATED_FILE not in there or MIRROR_FILE not in there:
+        return []
+    try:
+        values = parse(_small(source, there[MIRROR_FILE]), MIRROR_FILE, {})
+    except ConfigurationError:
+        return []  # plan_env says what is wrong with it
+    return [MIRROR_FILE] if values.keys() <= {"APP_SECRET"} else []
 
 
 def moved_by_backup(kimai: Target, source: Source) -> list[str]:

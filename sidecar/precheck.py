@@ -10,7 +10,7 @@ from sidecar.database.server import Session
 from sidecar.database.url import parse
 from sidecar.errors import Refused, Unreachable
 from sidecar.fresh import find_fresh
-from sidecar.kept import mounts_left_alone, moved_by_backup
+from sidecar.kept import made_anew, mounts_left_alone, moved_by_backup
 from sidecar.kimai import console as asked
 from sidecar.kimai.target import Target
 from sidecar.manifest import Database
@@ -147,5 +147,9 @@ def _check_files(job: Job, source: Source, checked: Checked) -> None:
     except OSError as error:
         raise Refused(f"KIMAI_DIR {job.kimai.root} can't be looked into: {error}") from error
     checked.found += [f"{path} is mounted by itself and equal already: it stays as it is" for path in alone]
-    files = [file for file in source.files if file.path not in alone]
+    anew = made_anew(job.kimai, source)
+    checked.found += [
+        f"{path} is not restored: Kimai's start writes it anew, with the restored secret" for path in anew
+    ]
+    files = [file for file in source.files if file.path not in (*alone, *anew)]
     checked.found += job.kimai.check(files, moved_by_backup(job.kimai, source))

@@ -4,7 +4,7 @@ import msgspec
 
 from sidecar.archive.names import link_stays_inside, safe_path
 from sidecar.archive.source import Source
-from sidecar.kept import mounts_left_alone, moved_by_backup, settings_beside
+from sidecar.kept import made_anew, mounts_left_alone, moved_by_backup, settings_beside
 from sidecar.kimai.target import Exchange
 from sidecar.manifest import File
 from sidecar.restore_job import Job, Report
@@ -26,7 +26,7 @@ def stage_files(job: Job, source: Source, staging: Exchange, report: Report) -> 
     """Write every file of the backup to the staging area, then exchange all of them for what is there."""
     job.progress.phase("restore the files", total=sum(file.size for file in source.files))
     owner = job.kimai.owner()
-    alone = set(mounts_left_alone(job.kimai, source, job.database_url))
+    alone = {*mounts_left_alone(job.kimai, source, job.database_url), *made_anew(job.kimai, source)}
     for file in source.files:
         if file.path in alone:
             continue

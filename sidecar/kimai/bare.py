@@ -132,6 +132,11 @@ class BareMetal:
         empty_cache(self.root)
 
     @property
+    def mirrors_secret(self) -> bool:
+        """No start of it writes anything."""
+        return False
+
+    @property
     def shares_network(self) -> bool:
         """It runs on this machine."""
         return True

@@ -167,6 +167,11 @@ class ContainedTarget(Contained):
             raise Unreachable(f"Kimai's cache can't be emptied: {outcome.stderr.strip()[:300]}")
 
     @property
+    def mirrors_secret(self) -> bool:
+        """The image's entrypoint does, where its environment has no APP_SECRET."""
+        return not self.app.environment.get("APP_SECRET")
+
+    @property
     def shares_network(self) -> bool:
         """It has a network of its own, where localhost is itself."""
         return False

@@ -32,6 +32,9 @@ COMPILED = ".env.local.php"
 
 BESIDE_SUFFIX = ".from-backup"
 GENERATED_FILE = "var/data/.appsecret"
+MIRROR_FILE = ".env.local"
+"""Where Kimai's image keeps an APP_SECRET that it made, and where it mirrors that at each start."""
+
 DEFAULT_APP_ENVIRONMENT = "prod"
 
 _FINGERPRINT_SALT = b"kimai-backup: fingerprint of APP_SECRET"

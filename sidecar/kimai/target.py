@@ -99,6 +99,10 @@ class Target(Protocol):
         """Delete all that is in the cache. Raises `StorageFailed`, `Unreachable`."""
 
     @property
+    def mirrors_secret(self) -> bool:
+        """Whether its start writes `.env.local` anew, with the secret that lies in `var/data/.appsecret`."""
+
+    @property
     def shares_network(self) -> bool:
         """Whether an address means the same to it as to us."""
 
