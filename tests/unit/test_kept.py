@@ -9,6 +9,7 @@ import pytest
 
 from sidecar.kept import made_anew, settings_beside
 from sidecar.manifest import File
+from sidecar.restore_files import _tame
 
 SECRET = {"var/data/.appsecret": b"c0ffee", ".env.local": b"APP_SECRET=c0ffee\n"}
 
@@ -49,3 +50,20 @@ def test_what_is_left_out_is_not_laid_beside_either() -> None:
     assert settings_beside(kimai(mirrors_secret=True, there=fresh), backup_of(SECRET), url) == {}
     beside = settings_beside(kimai(mirrors_secret=False, there=fresh), backup_of(SECRET), url)
     assert beside == {".env.local": ".env.local.from-backup"}
+
+
+@pytest.mark.parametrize(
+    ("mode", "restored"),
+    [
+        (stat.S_IFREG | 0o6755, 0o755),
+        (stat.S_IFDIR | 0o2770, 0o2770),
+        (stat.S_IFDIR | 0o4755, 0o755),
+        (stat.S_IFDIR | 0o1777, 0o1777),
+    ],
+    ids=["a file's setuid and setgid", "a folder's setgid", "a folder's setuid", "a folder's sticky bit"],
+)
+def test_no_file_lends_its_owners_rights_and_folders_keep_theirs(mode: int, restored: int) -> None:
+    kind = "folder" if stat.S_ISDIR(mode) else "file"
+    entry = File(path="var/data/x", kind=kind, mode=mode, mtime=0, uid=-1, gid=-1)
+    tame = _tame(entry, (33, 82))
+    assert (stat.S_IMODE(tame.mode), tame.uid, tame.gid) == (restored, 33, 82)

@@ -1,0 +1,203 @@
+"""A Kimai in its container as a restore's target: stopped and started whatever happens, filled where it may be."""
+
+import io
+import stat
+import tarfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from sidecar.archive.names import escape_name
+from sidecar.errors import Interrupted, Refused, Unreachable
+from sidecar.kimai.contained_target import ContainedRest, ContainedTarget
+from sidecar.kimai.environment import fingerprint
+from sidecar.kimai.project import Container, Mount
+from sidecar.kimai.upload import BEFORE
+from sidecar.manifest import File
+from tests.support.container import FakeContainer, tar_of
+
+APP = Container(
+    id="app",
+    name="kimai-1",
+    image="kimai/kimai2:apache",
+    image_id="sha256:1",
+    is_running=True,
+    status="running",
+    health="healthy",
+    labels={},
+    environment={},
+    mounts=(),
+)
+
+
+class FakeEngine:
+    """An engine with one container, whose stop may fail after it has worked."""
+
+    def __init__(self, files: FakeContainer | None = None, stop: Callable[[], None] = lambda: None) -> None:
+        self.files = files or FakeContainer({})
+        self.running = True
+        self._stop = stop
+
+    def inspect(self, _container: str) -> Container:
+        return replace(APP, is_running=self.running, status="running" if self.running else "exited")
+
+    def stop(self, _container: str) -> None:
+        self.running = False
+        self._stop()
+
+    def start(self, _container: str) -> None:
+        self.running = True
+
+    def fetch(self, container: str, path: str) -> AbstractContextManager[IO[bytes]]:
+        return self.files.fetch(container, path)
+
+    def store(self, container: str, path: str, tar: IO[bytes]) -> None:
+        self.files.store(container, path, tar)
+
+
+def target(
+    tmp_path: Path,
+    engine: FakeEngine,
+    app: Container = APP,
+    own: Container | None = None,
+    root: Path = Path("/opt/kimai"),
+) -> ContainedTarget:
+    fake: Any = engine
+    return ContainedTarget(fake, lambda: app, own, root, escape_name, (), {}, tmp_path / "spool")
+
+
+def file(path: str, content: bytes = b"") -> File:
+    return File(path=path, size=len(content), mode=stat.S_IFREG | 0o644, mtime=0, uid=33, gid=33)
+
+
+@pytest.mark.parametrize("error", [Interrupted("interrupted by SIGTERM"), Unreachable("no answer in 60 s")])
+def test_it_runs_again_where_its_stop_was_cut_short(tmp_path: Path, error: Exception) -> None:
+    def cut() -> None:
+        raise error
+
+    engine = FakeEngine(stop=cut)
+    with pytest.raises(type(error)), target(tmp_path, engine).at_rest(was_running=False):
+        raise AssertionError("it was entered")
+    assert engine.running
+
+
+def test_it_runs_again_whatever_fails_while_it_is_stopped(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    stopped = []
+
+    def fail() -> None:
+        with target(tmp_path, engine).at_rest(was_running=False):
+            stopped.append(not engine.running)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert stopped == [True]
+    assert engine.running
+
+
+def test_one_that_was_stopped_stays_so_unless_a_killed_restore_had_stopped_it(tmp_path: Path) -> None:
+    stopped = replace(APP, is_running=False, status="exited")
+    for was_running in (False, True):
+        engine = FakeEngine()
+        engine.running = False
+        with target(tmp_path, engine, stopped).at_rest(was_running=was_running):
+            pass
+        assert engine.running is was_running
+
+
+def test_a_rest_knows_that_it_is_to_run_once_it_was_started() -> None:
+    engine: Any = FakeEngine()
+    rest = ContainedRest(engine, replace(APP, is_running=False, status="exited"), was_running=False)
+    assert not rest.is_wanted
+    rest.start()
+    rest.stop()
+    rest.end()
+    assert rest.is_wanted
+    assert engine.running
+
+
+@pytest.mark.parametrize("status", ["paused", "restarting"])
+def test_one_that_neither_runs_nor_is_stopped_is_refused(tmp_path: Path, status: str) -> None:
+    with pytest.raises(Refused, match=status):
+        target(tmp_path, FakeEngine(), replace(APP, status=status)).check([], [])
+
+
+def test_an_upload_leaves_shared_volumes_alone_but_for_what_is_hidden_in_them(tmp_path: Path) -> None:
+    """A volume that is shared is put back by renames; the upload's copy of it would come over that."""
+    root = tmp_path / "kimai"
+    (root / "var/data").mkdir(parents=True)
+    data = Mount(f"{root}/var/data", "data", "volume", True)
+    fonts = Mount(f"{root}/var/data/fonts", "fonts", "volume", True)
+    files = FakeContainer(
+        {
+            f"{root}/var/data/fonts": tar_of(("fonts", None), ("fonts/old.ttf", b"old")),
+            f"{root}/templates/invoice": tar_of(("invoice", None), ("invoice/ümlaut.twig", b"live")),
+        }
+    )
+    own = replace(APP, id="own", mounts=(data,))
+    found = target(tmp_path, FakeEngine(files), replace(APP, mounts=(data, fonts)), own, root)
+    upload = found.staging("run", [], {})._upload  # the half that goes through Docker
+    upload.add(file("var/data/fonts/new.ttf", b"new"), [b"new"])
+    upload.add(file("templates/invoice/ümlaut.twig", b"theirs"), [b"theirs"])
+    upload.send()
+    assert f"{root}/var/data" not in files.asked
+    with tarfile.open(tmp_path / "spool" / BEFORE) as kept:
+        assert {member.name for member in kept.getmembers() if member.isreg()} == {
+            "var/data/fonts/old.ttf",
+            "templates/invoice/ümlaut.twig",
+        }
+    with pytest.raises(Exception, match="none of Kimai's user data"):
+        upload.add(file("var/data/shared.pdf"))
+
+
+def test_once_it_has_settled_a_kill_leaves_nothing_to_put_back(tmp_path: Path) -> None:
+    files = FakeContainer({"config/packages/local.yaml": tar_of(("local.yaml", b"live"))})
+    found = target(tmp_path, FakeEngine(files))
+    staging = found.staging("run", [], {})
+    staging.write(file("config/packages/local.yaml", b"new"), [b"new"])
+    staging.swap()
+    assert [each.state for each in found.leftovers()] == ["swapping"]
+    staging.settle()
+    assert [each.state for each in found.leftovers()] == ["staging"]
+    found.recover("spool")
+    assert found.leftovers() == []
+    assert len(files.stored) == 1, "nothing was sent back"
+
+
+def manifest(secret: str | None, source: str | None = "environment") -> Any:
+    class Said:
+        app_secret = fingerprint(secret) if secret else None
+        app_secret_source = source
+
+    return Said()
+
+
+@pytest.mark.parametrize(
+    ("environment", "said", "words"),
+    [
+        ({"APP_SECRET": "b"}, manifest("a"), ["is not the backup's"]),
+        ({"APP_SECRET": "a"}, manifest("a"), []),
+        ({}, manifest("a"), ["which has none"]),
+        ({}, manifest("a", "var/data/.appsecret"), []),
+        ({"ADMINPASS": "x"}, manifest(None), ["super admin"]),
+        ({}, None, ["migrates"]),
+    ],
+)
+def test_what_its_start_does_is_said(tmp_path: Path, environment: dict[str, str], said: Any, words: list[str]) -> None:
+    found = target(tmp_path, FakeEngine(), replace(APP, environment=environment)).effects(said)
+    assert len(found) == len(words)
+    assert all(word in line for word, line in zip(words, found, strict=True))
+
+
+def test_a_file_to_compare_must_be_one(tmp_path: Path) -> None:
+    files = FakeContainer({".env": tar_of((".env", b"A=1\n")), "var/data": tar_of(("data", None))})
+    found = target(tmp_path, FakeEngine(files))
+    with found.open(b".env") as stream:
+        assert io.BytesIO(stream.read()).getvalue() == b"A=1\n"
+    with pytest.raises(Refused, match="is no file"), found.open(b"var/data"):
+        pass
