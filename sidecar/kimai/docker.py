@@ -217,7 +217,8 @@ def _translated(doing: str, status: int | None, text: str) -> Exception:
         return NotThere(text)
     if status in (requests.codes.forbidden, requests.codes.unauthorized, requests.codes.method_not_allowed):
         return Unreachable(
-            f"Docker, or the proxy in front of it, refuses to {doing} ({status}: {' '.join(text.split())[:200]})",
+            # A proxy's words are a page of HTML.
+            f"Docker, or the proxy in front of it, refuses to {doing} ({status if '<' in text else text})",
             mend="Let the proxy allow it, as the one in compose.example.yml does.",
         )
     return Unreachable(f"Docker can't {doing}: {text}")

@@ -552,11 +552,11 @@ def test_backup_may_not_ask_for_a_files_status(backup: Proxy) -> None:
 def test_the_products_own_engine_names_the_proxy_as_what_refuses(backup: Proxy) -> None:
     before = backup.state()
     with engine(backup) as found:
-        with pytest.raises(Unreachable, match="the proxy in front of Docker refuses"):
+        with pytest.raises(Unreachable, match="the proxy in front of it, refuses"):
             found.stop(backup.victim)
-        with pytest.raises(Unreachable, match="the proxy in front of Docker refuses"):
+        with pytest.raises(Unreachable, match="the proxy in front of it, refuses"):
             found.start(backup.victim)
-        with pytest.raises(Unreachable, match="the proxy in front of Docker refuses"):
+        with pytest.raises(Unreachable, match="the proxy in front of it, refuses"):
             found.store(backup.victim, "/srv", io.BytesIO(b"\0" * 10240))
     assert backup.state() == before
 
