@@ -184,7 +184,7 @@ class _Shelf(NamedTuple):
     def of(cls, storage: Storage) -> "_Shelf":
         ids: dict[str, BackupId | None] = {}
         sizes: dict[BackupId, dict[str, int]] = {}
-        for key, size in storage.list():
+        for key, size, _ in storage.list():
             stem, suffix = split(key)
             if stem not in ids:
                 ids[stem] = parse(stem)

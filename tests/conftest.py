@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import seaweed
 from tests.support.cli import Site, make_site
 from tests.support.servers import Server, mariadb, mysql_from
 
@@ -44,6 +45,13 @@ def mariadb_server() -> Iterator[Server]:
     assert "MariaDB" in server.run("SELECT VERSION()")[0][0]
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3_store() -> Iterator[seaweed.Store]:
+    """A real S3 store on loopback; each test makes its own bucket in it."""
+    with seaweed.running() as store:
+        yield store
 
 
 @pytest.fixture(scope="session", params=FLAVOURS)

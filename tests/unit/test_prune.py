@@ -33,7 +33,7 @@ def run(*storages: Storage, dry_run: bool = False, policy: Policy = Policy(60, 1
 
 
 def keys(storage: Storage) -> set[str]:
-    return {key for key, _ in storage.list()}
+    return {key for key, *_ in storage.list()}
 
 
 def test_what_is_too_old_goes_with_all_its_parts_and_the_rest_stays(storage: MemoryStorage) -> None:
