@@ -174,6 +174,20 @@ def read_manifest(storage: Storage, backup_id: BackupId) -> Manifest:
     return found
 
 
+def read_first_manifest(storages: Iterable[Storage], backup: Backup) -> Manifest:
+    """The manifest from the first target that gives a good one; those before are named in the log.
+
+    Raises what the last one raised.
+    """
+    holders = [storage for storage in storages if storage.name in backup.targets]
+    for storage in holders[:-1]:
+        try:
+            return read_manifest(storage, backup.id)
+        except (Damaged, StorageFailed) as error:
+            log.warning("%s on %s: %s; looking at the next target", backup.id, storage.name, error)
+    return read_manifest(holders[-1], backup.id)
+
+
 class _Shelf(NamedTuple):
     """One target's objects that are parts of backups: for each ID the size of each part, by suffix."""
 

@@ -2,8 +2,12 @@
 
 import io
 import threading
+import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from concurrent.futures import Future
+from typing import Any, NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 PART = 8 << 20
 """Bytes of a part, and of what is sent and fetched in one piece."""
@@ -83,8 +87,29 @@ def done_in_order(parts: list[Span], work: Callable[[Span], None], workers: int)
             yield part
     finally:
         state.stop()
+        ends = time.monotonic() + _GRACE
         for thread in threads:
-            thread.join(_GRACE)
+            thread.join(max(0.0, ends - time.monotonic()))
+
+
+def aside(work: Callable[[], T]) -> T:
+    """Do the work in a thread of its own and wait for it.
+
+    What a signal's handler raises is raised here, at once. Inside of botocore it would be taken for a fault of the
+    line, and the request made again.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    outcome: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return outcome.result()
 
 
 class _State:

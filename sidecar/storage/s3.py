@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
 
 import boto3
 import botocore.config
@@ -21,10 +21,10 @@ import botocore.exceptions as exceptions
 
 from sidecar import __version__
 from sidecar.errors import Damaged, ObjectNotFound, StorageAway, StorageFailed
-from sidecar.storage import refusals
+from sidecar.storage import notes, refusals
 from sidecar.storage.base import ObjectInfo, Source, Spooled, check_key
 from sidecar.storage.files import MENDS, open_source
-from sidecar.storage.parts import PART, Slice, Span, done_in_order, spans
+from sidecar.storage.parts import PART, Slice, Span, aside, done_in_order, spans
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
@@ -38,6 +38,8 @@ _CONNECT_TIMEOUT = 10
 _DIGEST = "sha256"
 """The name of our checksum among an object's metadata."""
 _GONE = {"404", "NoSuchKey", "NotFound"}
+_NOTHING_SET = {"NoSuchLifecycleConfiguration", "ObjectLockConfigurationNotFoundError"}
+_TRUST = "Its certificate is not trusted here: name a file with the authority's by AWS_CA_BUNDLE."
 _FETCHED = "fetched-"
 # No answer, or one cut short; what else a library raises is a mistake that stays one.
 _AWAY = (
@@ -67,7 +69,6 @@ class Options:
     sse_kms_key_id: str | None = None
     lock_mode: str | None = None
     lock_days: int = 0
-    ca_file: Path | None = None
     timeout: float = 60
     is_backup: Callable[[str], bool] = lambda key: True
     is_archive: Callable[[str], bool] = lambda key: True
@@ -148,23 +149,21 @@ class S3Storage:
         return ObjectInfo(key, found["ContentLength"], _locked(found))
 
     def list(self) -> Iterator[ObjectInfo]:
-        """Every object by key, a request for each thousand; what lies deeper below the prefix is not ours."""
-        found = []
+        """Every object by key, a request for each thousand as they are asked for; what lies deeper is not ours."""
         asked: dict[str, Any] = {"Bucket": self._options.bucket, "Prefix": self._head, "Delimiter": "/"}
-        with self._explained("list the backups"):
-            while True:
+        while True:
+            with self._explained("list the backups"):
                 page = self._client.list_objects_v2(**asked)
-                for entry in page.get("Contents", ()):
-                    key = entry["Key"].removeprefix(self._head)
-                    if _is_key(key):
-                        found.append(ObjectInfo(key, entry["Size"]))
-                token = page.get("NextContinuationToken")
-                if not page.get("IsTruncated"):
-                    break
-                if not token or token == asked.get("ContinuationToken"):
-                    raise StorageFailed(f"bucket {self._options.bucket} can't be listed: its pages have no end")
-                asked["ContinuationToken"] = token
-        return iter(sorted(found))
+            for entry in page.get("Contents", ()):
+                key = entry["Key"].removeprefix(self._head)
+                if _is_key(key):
+                    yield ObjectInfo(key, entry["Size"])
+            token = page.get("NextContinuationToken")
+            if not page.get("IsTruncated"):
+                return
+            if not token or token == asked.get("ContinuationToken"):
+                raise StorageFailed(f"bucket {self._options.bucket} can't be listed: its pages have no end")
+            asked["ContinuationToken"] = token
 
     def delete(self, key: str) -> None:
         """Remove the object, and what an upload that was cut short left; one that isn't there is no error."""
@@ -213,6 +212,35 @@ class S3Storage:
             log.warning("gave up the upload of %s, which a run that was killed left in %s", key, self._options.bucket)
             swept.append(key)
         return tuple(swept)
+
+    def remarks(self, now: datetime, days: int) -> Iterator[tuple[str, str, str]]:
+        """What to know of the store: what, what was seen, the mend. `days`: how long backups are to be kept there.
+
+        Raises `StorageFailed`; what the key may not ask is passed over.
+        """
+        bucket, client = self._options.bucket, self._client
+        with self._explained("look at the bucket"):
+            answer = client.list_objects_v2(Bucket=bucket, Prefix=self._head, MaxKeys=1)
+        yield from notes.clock(answer["ResponseMetadata"]["HTTPHeaders"].get("date"), now)
+        versioned = self._asked(lambda: client.get_bucket_versioning(Bucket=bucket))
+        rules = self._asked(lambda: client.get_bucket_lifecycle_configuration(Bucket=bucket))
+        locks = self._asked(lambda: client.get_object_lock_configuration(Bucket=bucket))
+        yield from notes.versions(versioned, rules)
+        yield from notes.lifecycle(rules, self._head, days)
+        yield from notes.lock(locks, self._options.lock_mode, self._options.lock_days, days)
+
+    def _asked(self, ask: Callable[[], Any]) -> Mapping[str, Any] | None:
+        """An answer about the bucket; empty where there is nothing to tell, None where the store doesn't tell."""
+        try:
+            with self._explained("look at the bucket"):
+                found: Mapping[str, Any] = ask()
+        except StorageFailed as error:
+            cause = error.__cause__
+            if isinstance(cause, exceptions.ClientError) and _code(cause)[0] in _NOTHING_SET:
+                return {}
+            log.debug("%s", error)
+            return None
+        return found
 
     # ── Uploads ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -411,10 +439,8 @@ class S3Storage:
         session = boto3.session.Session(
             aws_access_key_id=options.access_key_id, aws_secret_access_key=options.secret_access_key
         )
-        verify = str(options.ca_file) if options.ca_file else None
-        return session.client(
-            "s3", region_name=options.region, endpoint_url=options.endpoint_url, verify=verify, config=config
-        )
+        client = session.client("s3", region_name=options.region, endpoint_url=options.endpoint_url, config=config)
+        return cast("S3Client", _Aside(client))
 
     @contextmanager
     def _explained(self, doing: str, key: str | None = None) -> Iterator[None]:
@@ -424,9 +450,9 @@ class S3Storage:
         except exceptions.ClientError as error:
             self._refused(doing, key, error)
         except _AWAY as error:
-            kind = StorageFailed if "CERTIFICATE_VERIFY_FAILED" in str(error) else StorageAway
-            mend = "Its certificate is not trusted here: see S3_CA_FILE." if kind is StorageFailed else ""
-            raise kind(self._said(doing, str(error)), mend=mend) from error
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise StorageFailed(self._said(doing, str(error)), mend=_TRUST) from error
+            raise StorageAway(self._said(doing, str(error))) from error
         except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError) as error:
             raise StorageFailed(
                 self._said(doing, str(error)), mend="Set S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY."
@@ -457,6 +483,17 @@ class S3Storage:
     def _said(self, doing: str, message: str) -> str:
         where = f" at {self._options.endpoint_url}" if self._options.endpoint_url else ""
         return f"can't {doing} in bucket {self._options.bucket}{where}: {refusals.one_line(message)}"
+
+
+class _Aside:
+    """The client, each of its requests made in a thread of its own (`aside`)."""
+
+    def __init__(self, client: "S3Client") -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._client, name)
+        return lambda **arguments: aside(lambda: method(**arguments))
 
 
 def _code(error: exceptions.ClientError) -> tuple[str, int, str]:

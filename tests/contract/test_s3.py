@@ -181,7 +181,7 @@ VERBS: list[tuple[str, Callable[[S3Storage], Any]]] = [
     ("put", lambda s3: s3.put(KEY, b"x")),
     ("open", lambda s3: s3.open(KEY)),
     ("stat", lambda s3: s3.stat(KEY)),
-    ("list", lambda s3: s3.list()),
+    ("list", lambda s3: [*s3.list()]),
     ("delete", lambda s3: s3.delete(KEY)),
     ("leftovers", lambda s3: s3.leftovers(datetime.now(UTC))),
 ]
