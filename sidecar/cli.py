@@ -63,11 +63,11 @@ def backup(no_prune: bool, dry_run: bool) -> None:
 @instance
 def list_(as_json: bool, instance: str | None) -> None:
     """List the backups, newest first."""
-    from sidecar.catalog import describe, proven_at
+    from sidecar.catalog import describe_all
 
     app = App.load(os.environ, instance)
     listing = _listing(app, instance)
-    rows = [describe(each, proven_at(each, app.storages)) for each in listing.backups]
+    rows = describe_all(listing.backups, app.storages)
     _print(json.dumps(rows, indent=1) if as_json else tables.backups(rows, app.instance, listing.instances))
     for stray in (*listing.orphans, *listing.broken):
         log.warning("%s on %s is no whole backup: try verify", stray.key, stray.target)

@@ -9,7 +9,7 @@ from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from sidecar.manifest import BackupId, encode
-from sidecar.names import archive_key, manifest_key, proof_key
+from sidecar.names import PROOF_SUFFIX, archive_key, manifest_key, proof_key
 from tests.support.shelf import manifest_of
 
 PAGE = 1000
@@ -39,6 +39,8 @@ class NamesOnly:
                 key = unquote(parts.path).rpartition("/")[2]
                 if "list-type" in query:
                     self._send(outer.page(query.get("continuation-token", [""])[0]).encode())
+                elif key.endswith(PROOF_SUFFIX):
+                    self._send(b'{"finished_at": "2026-11-22T02:00:00Z"}')
                 else:
                     self._send(encode(manifest_of(outer._ids[key], SIZE)))
 
