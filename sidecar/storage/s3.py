@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
 import boto3
 import botocore.config
 import botocore.exceptions as exceptions
+import botocore.session
+import botocore.utils
 
 from sidecar import __version__
 from sidecar.errors import Damaged, ObjectNotFound, StorageAway, StorageFailed
@@ -436,8 +438,13 @@ class S3Storage:
             tcp_keepalive=True,
             user_agent_extra=f"kimai-backup/{__version__}",
         )
+        # As the AWS command line does it: botocore's own way takes two thirds of the time that a long listing takes.
+        core = botocore.session.get_session()
+        core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
         session = boto3.session.Session(
-            aws_access_key_id=options.access_key_id, aws_secret_access_key=options.secret_access_key
+            botocore_session=core,
+            aws_access_key_id=options.access_key_id,
+            aws_secret_access_key=options.secret_access_key,
         )
         client = session.client("s3", region_name=options.region, endpoint_url=options.endpoint_url, config=config)
         return cast("S3Client", _Aside(client))
@@ -509,6 +516,17 @@ def _sha256(stream: BinaryIO) -> str:
     while block := stream.read(_BLOCK):
         digest.update(block)
     return digest.hexdigest()
+
+
+def _moment(value: Any) -> datetime:
+    """A time as stores write it; always with its zone."""
+    if isinstance(value, str) and value.endswith("Z"):
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:
+            pass
+    found: datetime = botocore.utils.parse_timestamp(value)
+    return found
 
 
 def _locked(found: Mapping[str, Any]) -> str | None:
