@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from bench import offsite
 from tests.support.instance import Instance, create_database, install_code, make_instance
 from tests.support.servers import running
 
@@ -53,6 +54,9 @@ def main() -> None:
         instance = make_instance(server, folder / "kimai", timesheets=timesheets)
         (instance.root / "bin/console").write_text(CONSOLE)
         lines = measure(Bench(instance, folder), timesheets)
+    with _folder() as folder:
+        say("S3: SeaweedFS on the same machine, by HTTP; the calls alone, in processes of their own, alternating")
+        lines += [Line(*found) for found in offsite.measure(folder, say)]
     say("")
     grid(lines)
     met = sum(line.met for line in lines)

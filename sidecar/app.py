@@ -5,17 +5,16 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from sidecar import names, settings
-from sidecar.errors import ConfigurationError, UsageError
+from sidecar import settings
+from sidecar.errors import ConfigurationError, Damaged, NoSuchBackup, StorageFailed, UsageError
 from sidecar.report import log as logs
 from sidecar.settings import Settings
 from sidecar.site import Site
@@ -29,16 +28,14 @@ if TYPE_CHECKING:
     from sidecar.database.url import DatabaseUrl
     from sidecar.references import Command
     from sidecar.report.progress import Progress
-    from sidecar.retention import Policy
     from sidecar.storage.base import Storage
-    from sidecar.storage.local import LocalStorage
+    from sidecar.targets import Targets
 
 log = logging.getLogger(__name__)
 
 DEFAULT_INSTANCE = "kimai"
 _INSTANCE = re.compile(r"[a-z0-9_-]+")
 _NOT_YET = {
-    "s3_bucket": "S3 targets",
     "backup_encrypt_to": "encryption",
 }
 """Settings that change what a backup is or where it lies, and whose part this version doesn't have: refused."""
@@ -84,18 +81,16 @@ class App:
     # ── Targets ──────────────────────────────────────────────────────────────────────────────────────────────
 
     @cached_property
-    def local(self) -> "LocalStorage | None":
-        """The local target, if there is one."""
-        from sidecar.storage.local import LocalStorage
+    def targets(self) -> "Targets":
+        """Where backups are kept."""
+        from sidecar.targets import Targets
 
-        return LocalStorage(self.settings.backup_dir) if self.settings.backup_dir else None
+        return Targets(self.settings, self.instance, lambda: self.state.folder)
 
     @property
     def storages(self) -> "Sequence[Storage]":
         """Every target, local first. Raises `ConfigurationError` where there is none."""
-        if self.local is None:
-            raise ConfigurationError("there is no target", mend="Set BACKUP_DIR.")
-        return [self.local]
+        return self.targets.storages
 
     def catalog(self) -> "Catalog":
         """What lies on the targets."""
@@ -108,35 +103,6 @@ class App:
         from sidecar.references import find_for
 
         return find_for(command, self.catalog(), reference, self.settings.backup_dir)
-
-    @contextmanager
-    def fetch(self, storage: "Storage", key: str) -> Iterator[Path]:
-        """An object as a file on this machine, for readers that must jump about in it."""
-        if storage is not self.local or self.settings.backup_dir is None:
-            raise NotImplementedError(storage.name)
-        yield self.settings.backup_dir / key
-
-    @property
-    def spool(self) -> "_LocalSpool":
-        """Where archives grow."""
-        if self.local is None:
-            raise ConfigurationError("there is no target", mend="Set BACKUP_DIR.")
-        return _LocalSpool(self.local, self.instance)
-
-    @property
-    def policy(self) -> "Policy":
-        """Retention as the settings say."""
-        from sidecar.retention import Policy
-
-        found = self.settings
-        return Policy(
-            days=found.retention_days,
-            min_keep=found.retention_min_keep,
-            daily=found.retention_daily,
-            weekly=found.retention_weekly,
-            monthly=found.retention_monthly,
-            yearly=found.retention_yearly,
-        )
 
     # ── Kimai and its database ───────────────────────────────────────────────────────────────────────────────
 
@@ -186,9 +152,10 @@ class App:
             connect=self.connect,
             connections=self.settings.database_connections,
             storages=self.storages,
-            spool=self.spool,
+            spool=self.targets,
             state=self.state,
-            policy=self.policy,
+            policy_of=self.targets.policy_of,
+            fetch=self.targets.fetch,
             tz=self.settings.timezone,
             progress=progress,
         )
@@ -220,8 +187,9 @@ class App:
             kimai=lambda: self.site.kimai,
             connect=self.connect,
             connections=self.settings.database_connections,
-            # None at all is the doctor's to say, among what else is wrong.
-            storages=[self.local] if self.local else [],
+            # None at all is the doctor's to say, among what else is wrong; and it has no patience.
+            storages=self.targets.impatient,
+            remarks=self.targets.remarks,
             state_folder=lambda: self.state.folder,
             backup_dir=self.settings.backup_dir,
         )
@@ -235,13 +203,13 @@ class App:
         from sidecar import health
 
         self.refuse_what_is_not_there_yet()
-        return health.Job(storages=self.storages, state=self.state)
+        # Looked at once a minute: each target gets one try. But none at all is a mistake.
+        return health.Job(storages=self.targets.impatient if self.storages else (), state=self.state)
 
     @contextmanager
     def open_backup(self, reference: str) -> "Iterator[Source]":
         """Open what the user named: the path of a zip, or a backup on the first target that holds it."""
         from sidecar.archive.source import open_source
-        from sidecar.catalog import read_manifest
         from sidecar.references import LATEST, find_for, passed_over
 
         path = Path(reference)
@@ -251,12 +219,36 @@ class App:
             return
         listing, folder = self.catalog(), self.settings.backup_dir
         found = find_for("restore", listing, reference, folder)
-        storage = next(each for each in self.storages if each.name == found.targets[0])
-        manifest = read_manifest(storage, found.id)
-        with self.fetch(storage, found.copies[0].archive_key) as archive, open_source(archive, manifest) as source:
+        with ExitStack() as opened:
+            source = self._open_first_whole(found, opened)
             if reference == LATEST:
                 source.warnings.extend(passed_over(listing, found, folder))
             yield source
+
+    def _open_first_whole(self, found: "Backup", opened: ExitStack) -> "Source":
+        """The backup from the first target, local before S3, whose copy's bytes are what its manifest says.
+
+        Copies that are not, or can't be read, become warnings. Raises what the last one raised.
+        """
+        from sidecar.archive.source import open_source
+        from sidecar.catalog import read_manifest
+
+        passed: list[str] = []
+        for copy in found.copies:
+            storage = next(each for each in self.storages if each.name == copy.target)
+            try:
+                manifest = read_manifest(storage, found.id)
+                archive = opened.enter_context(self.targets.fetch(storage, copy.archive_key))
+                source = opened.enter_context(open_source(archive, manifest))
+            except (Damaged, NoSuchBackup, StorageFailed) as error:
+                if copy is found.copies[-1]:
+                    raise
+                passed.append(f"the copy on {copy.target} is passed over: {error}")
+                log.warning("%s: %s", found.id, passed[-1])
+            else:
+                source.warnings.extend(passed)
+                return source
+        raise AssertionError  # the last copy returns or raises
 
 
 def _refuse_loops(found: Settings) -> None:
@@ -275,17 +267,3 @@ def _refuse_loops(found: Settings) -> None:
                 problems.append(f"{name} {path} is, or lies below, a link that leads to itself: mend that link")
     if problems:
         raise ConfigurationError("\n".join(problems))
-
-
-class _LocalSpool:
-    """Archives grow inside the local target, so that publishing one is a link, and its bytes are written once."""
-
-    def __init__(self, storage: "LocalStorage", instance: str) -> None:
-        self._storage = storage
-        self._instance = instance
-
-    def file(self, key: str) -> Path:
-        return self._storage.spool(key)
-
-    def sweep(self, now: datetime) -> None:
-        self._storage.sweep(now, 0, lambda key: names.belongs_to(key, self._instance))

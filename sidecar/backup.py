@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -21,6 +21,7 @@ from sidecar.errors import Exit, KimaiBackupError, Refused, StorageFailed
 from sidecar.kimai.instance import Instance
 from sidecar.kimai.survey import Survey
 from sidecar.manifest import ENVIRONMENT_NAME, BackupId, Kimai, Manifest
+from sidecar.missed import Fetch, send_missed
 from sidecar.names import archive_key
 from sidecar.pack import Pack
 from sidecar.prune import Pruned, prune
@@ -57,18 +58,24 @@ class Job:
     storages: Sequence[Storage]
     spool: Spool
     state: State
-    policy: Policy
+    policy_of: Callable[[str], Policy]
+    fetch: Fetch
     tz: tzinfo
     progress: Progress
 
 
 @dataclass
 class Outcome:
-    """How a backup ended: its manifest, where it lies, what was pruned, and the exit code."""
+    """How a backup ended: its manifest, where it lies, what was pruned, and the exit code.
+
+    `sent` are earlier backups that a target had missed, `damaged` those that could not be sent for that.
+    """
 
     manifest: Manifest
     targets: list[str] = field(default_factory=list)
     failed: list[StorageFailed] = field(default_factory=list)
+    sent: list[str] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
     pruned: list[Pruned] = field(default_factory=list)
     not_pruned: str | None = None
 
@@ -78,7 +85,7 @@ class Outcome:
         manifest = self.manifest
         lacks = manifest.missing or manifest.unreadable or manifest.changed or manifest.database.unreadable
         prune_failed = any(result.failure for result in self.pruned)
-        return Exit.PARTIAL if lacks or self.failed or prune_failed else Exit.DONE
+        return Exit.PARTIAL if lacks or self.failed or self.damaged or prune_failed else Exit.DONE
 
 
 @dataclass(frozen=True)
@@ -116,11 +123,12 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
                 spooled.unlink()
         outcome = Outcome(manifest, published.targets, published.failed)
         _tell(outcome)
+        _send_missed(job, outcome)
         outcome.not_pruned = _why_not_prune_after(outcome, before) if with_prune else "--no-prune"
         if outcome.not_pruned is None:
             job.progress.phase("prune")
             outcome.pruned = prune(
-                job.storages, job.instance_name, job.policy, datetime.now(UTC), job.tz, dry_run=False
+                job.storages, job.instance_name, job.policy_of, datetime.now(UTC), job.tz, dry_run=False
             )
         elif with_prune:
             log.warning("nothing is pruned: %s", outcome.not_pruned)
@@ -140,7 +148,7 @@ def rehearse(job: Job, *, with_prune: bool = True) -> Rehearsal:
         coming = _new_id(job, kimai.version)
         # One made within this very second moves the new ID on by one.
         now = max(datetime.now(UTC), coming.created_at)
-        pruned = prune(job.storages, job.instance_name, job.policy, now, job.tz, dry_run=True, coming=coming)
+        pruned = prune(job.storages, job.instance_name, job.policy_of, now, job.tz, dry_run=True, coming=coming)
     return Rehearsal(kimai, survey, len(tables), pruned, not_pruned)
 
 
@@ -248,6 +256,22 @@ def _tell(outcome: Outcome) -> None:
         manifest.archive.size if manifest.archive else 0,
         ", ".join(outcome.targets),
     )
+
+
+def _send_missed(job: Job, outcome: Outcome) -> None:
+    """To each target that took this backup, those that it had missed of the first one's, which is the local one."""
+    source, *others = job.storages
+    if source.name not in outcome.targets:
+        return
+    for target in others:
+        if target.name in outcome.targets:
+            policy = job.policy_of(target.name)
+            sent = send_missed(
+                source, target, job.instance_name, policy, datetime.now(UTC), job.tz, job.fetch, job.progress
+            )
+            outcome.sent += sent.ids
+            outcome.failed += sent.failed
+            outcome.damaged += sent.damaged
 
 
 def _why_not_prune_after(outcome: Outcome, previous: _Before) -> str | None:

@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 # What lies on a target may be hostile or garbage: no more than this is read, in bytes.
 MANIFEST_LIMIT = 256 << 20
 PROOF_LIMIT = 4 << 20
+PROOFS_FROM_AFAR = 3
+LOCAL = "local"
+"""The name of the target whose objects are read at the price of a file."""
 
 
 class Copy(NamedTuple):
@@ -152,6 +155,21 @@ def describe(backup: Backup, proven_at: datetime | None = None) -> dict[str, Any
     }
 
 
+def describe_all(backups: Iterable[Backup], storages: Sequence[Storage]) -> list[dict[str, Any]]:
+    """All of them as `list` shows them. When each was proven is read at every price where that is none, from a folder
+    on this machine; from elsewhere for the newest few alone: thousands of backups must not be thousands of requests.
+    """
+    here = [storage for storage in storages if storage.name == LOCAL]
+    rows, left = [], PROOFS_FROM_AFAR
+    for backup in backups:
+        time = proven_at(backup, here)
+        if time is None and backup.proven and left:
+            left -= 1
+            time = proven_at(backup, [storage for storage in storages if storage.name != LOCAL])
+        rows.append(describe(backup, time))
+    return rows
+
+
 def proven_at(backup: Backup, storages: Iterable[Storage]) -> datetime | None:
     """When a drill last matched, UTC: one small read, and none for a backup without proof.
 
@@ -174,6 +192,20 @@ def read_manifest(storage: Storage, backup_id: BackupId) -> Manifest:
     return found
 
 
+def read_first_manifest(storages: Iterable[Storage], backup: Backup) -> Manifest:
+    """The manifest from the first target that gives a good one; those before are named in the log.
+
+    Raises what the last one raised.
+    """
+    holders = [storage for storage in storages if storage.name in backup.targets]
+    for storage in holders[:-1]:
+        try:
+            return read_manifest(storage, backup.id)
+        except (Damaged, StorageFailed) as error:
+            log.warning("%s on %s: %s; looking at the next target", backup.id, storage.name, error)
+    return read_manifest(holders[-1], backup.id)
+
+
 class _Shelf(NamedTuple):
     """One target's objects that are parts of backups: for each ID the size of each part, by suffix."""
 
@@ -184,7 +216,7 @@ class _Shelf(NamedTuple):
     def of(cls, storage: Storage) -> "_Shelf":
         ids: dict[str, BackupId | None] = {}
         sizes: dict[BackupId, dict[str, int]] = {}
-        for key, size in storage.list():
+        for key, size, _ in storage.list():
             stem, suffix = split(key)
             if stem not in ids:
                 ids[stem] = parse(stem)

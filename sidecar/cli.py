@@ -63,11 +63,11 @@ def backup(no_prune: bool, dry_run: bool) -> None:
 @instance
 def list_(as_json: bool, instance: str | None) -> None:
     """List the backups, newest first."""
-    from sidecar.catalog import describe, proven_at
+    from sidecar.catalog import describe_all
 
     app = App.load(os.environ, instance)
     listing = _listing(app, instance)
-    rows = [describe(each, proven_at(each, app.storages)) for each in listing.backups]
+    rows = describe_all(listing.backups, app.storages)
     _print(json.dumps(rows, indent=1) if as_json else tables.backups(rows, app.instance, listing.instances))
     for stray in (*listing.orphans, *listing.broken):
         log.warning("%s on %s is no whole backup: try verify", stray.key, stray.target)
@@ -80,13 +80,11 @@ def list_(as_json: bool, instance: str | None) -> None:
 @instance
 def show(reference: str, as_json: bool, instance: str | None) -> None:
     """Show what is in a backup; with --json its manifest. An ID may be cut short where that is clear."""
-    from sidecar.catalog import read_manifest
+    from sidecar.catalog import read_first_manifest
     from sidecar.manifest import encode
 
     app = App.load(os.environ, instance)
-    found = app.find("show", reference)
-    storage = next(each for each in app.storages if each.name == found.targets[0])
-    manifest = read_manifest(storage, found.id)
+    manifest = read_first_manifest(app.storages, app.find("show", reference))
     _print(encode(manifest).decode() if as_json else tables.manifest(manifest))
 
 
@@ -105,11 +103,11 @@ def verify(reference: str | None, as_json: bool, instance: str | None) -> None:
     listing = _listing(app, instance)
     backups = [app.find("verify", reference)] if reference else list(listing.backups)
     with progress(quiet=as_json) as shown:
-        results = use_case.verify(app.storages, backups, app.fetch, shown)
+        results = use_case.verify(app.storages, backups, app.targets.fetch, shown)
     results += [] if reference else use_case.strays(listing)
     rows = [tables.verified(each) for each in results]
     _print(json.dumps(rows, indent=1) if as_json else tables.verification(results))
-    _exit(Exit.DONE if all(each.whole for each in results) else Exit.DAMAGED)
+    _exit(use_case.exit_code(results))
 
 
 @cli.command()
@@ -163,7 +161,7 @@ def prune(dry_run: bool, as_json: bool, instance: str | None) -> None:
         _listing(app, instance)
     with app.state.lock("prune", of_kimai=False):
         results = use_case.prune(
-            app.storages, app.instance, app.policy, datetime.now(UTC), app.settings.timezone, dry_run=dry_run
+            app.storages, app.instance, app.targets.policy_of, datetime.now(UTC), app.settings.timezone, dry_run=dry_run
         )
     _print(json.dumps(tables.decisions(results), indent=1) if as_json else tables.pruned(results, dry_run=dry_run))
     _exit(Exit.STORAGE if any(result.failure for result in results) else Exit.DONE)

@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,7 +46,8 @@ class Finding:
 class Job:
     """What the doctor looks at. `backup_dir` is None without a local target; `storages` may be empty.
 
-    `kimai` gives the instance, or raises what keeps it from being found.
+    `remarks` tells what is to be known of the S3 store by now. `kimai` gives the instance, or raises what keeps it
+    from being found.
     """
 
     instance_name: str
@@ -54,6 +55,7 @@ class Job:
     connect: Connect
     connections: int
     storages: Sequence[Storage]
+    remarks: Callable[[datetime], Iterable[tuple[str, str, str]]]
     state_folder: Callable[[], Path]
     backup_dir: Path | None
 
@@ -175,7 +177,7 @@ def _state(job: Job) -> Iterator[Finding]:
 def _targets(job: Job) -> Iterator[Finding]:
     """Write, read, list and delete a probe on each target."""
     if not job.storages:
-        raise ConfigurationError("there is none, so nothing can be backed up", mend="Set BACKUP_DIR.")
+        raise ConfigurationError("there is none, so nothing can be backed up", mend="Set BACKUP_DIR or S3_BUCKET.")
     for storage in job.storages:
         key = f"kimai-backup-probe-{os.getpid()}"
         try:
@@ -196,6 +198,12 @@ def _targets(job: Job) -> Iterator[Finding]:
             yield Finding(f"target {storage.name}", "writes, reads, lists and deletes")
         else:
             yield Finding(f"target {storage.name}", "does not give back what it was given", "", Exit.STORAGE)
+
+
+def _store(job: Job) -> Iterator[Finding]:
+    """What of the S3 store would surprise later: another clock, versions that stay, rules that delete, locks."""
+    for remark in job.remarks(datetime.now(UTC)):
+        yield Finding(*remark)
 
 
 def _room(job: Job) -> Iterator[Finding]:
@@ -241,6 +249,7 @@ _PROBES: tuple[tuple[str, Callable[[Job], Iterator[Finding]], Exit, str], ...] =
     ("snapshot", _snapshot, Exit.UNREACHABLE, _LOOK_AT_DATABASE),
     ("state folder", _state, Exit.CONFIGURATION, _LOOK_AT_STATE),
     ("targets", _targets, Exit.STORAGE, _LOOK_AT_TARGET),
+    ("target s3", _store, Exit.STORAGE, _LOOK_AT_TARGET),
     ("room", _room, Exit.STORAGE, _LOOK_AT_TARGET),
     ("clock", _clock, Exit.UNREACHABLE, _LOOK_AT_DATABASE),
 )

@@ -58,6 +58,10 @@ class StorageFailed(KimaiBackupError):
     exit_code = Exit.STORAGE
 
 
+class StorageAway(StorageFailed):
+    """The target does not answer, or asks for patience: the same call may work a moment later."""
+
+
 class ObjectNotFound(StorageFailed):
     """The target answers, and holds no object of that name."""
 

@@ -40,14 +40,14 @@ class Pruned:
 def prune(
     storages: Sequence[Storage],
     instance: str,
-    policy: Policy,
+    policy_of: Callable[[str], Policy],
     now: datetime,
     tz: tzinfo,
     *,
     dry_run: bool,
     coming: BackupId | None = None,
 ) -> list[Pruned]:
-    """Apply the policy to each target by itself; a dry run decides the same and deletes nothing.
+    """Apply to each target the policy that its name has; a dry run decides the same and deletes nothing.
 
     With `coming`, a dry run decides as if that backup were there already: what its own prune would do.
     A target that fails is told in its result and doesn't keep the others from being pruned. The caller
@@ -55,7 +55,7 @@ def prune(
     """
 
     def decide(storage: Storage, copies: dict[BackupId, Copy]) -> tuple[Decision, ...]:
-        return _decide(storage, copies, lambda candidates: plan(candidates, policy, now, tz), coming)
+        return _decide(storage, copies, lambda found: plan(found, policy_of(storage.name), now, tz), coming)
 
     return [_prune_target(storage, instance, decide, dry_run=dry_run or coming is not None) for storage in storages]
 
@@ -103,13 +103,32 @@ def _decide(
     planned = [each for each in planned if each.id != coming]
     for each in planned:
         if not each.keep:
-            problems[each.id] = _NO_END if unseen else _problem(storage, each.id, copies[each.id])
+            problems[each.id] = _NO_END if unseen else _why_left(storage, each.id, copies[each.id])
     return tuple(_keep(each, problem) if (problem := problems.get(each.id)) else each for each in planned)
 
 
 def _keep(decision: Decision, reason: str) -> Decision:
     """Keep what is not as it should be: nobody has looked at it yet, and a name can be anybody's."""
     return Decision(decision.id, keep=True, reasons=(reason, *(decision.reasons if decision.keep else ())))
+
+
+def _why_left(storage: Storage, backup_id: BackupId, copy: Copy) -> str | None:
+    """Why what retention gives up stays all the same: it is not shown to be ours, or the target holds on to it.
+
+    A store with versions would hide what is locked, and go on keeping it for money.
+    """
+    return _problem(storage, backup_id, copy) or _lock(storage, (manifest_key(backup_id), copy.archive_key))
+
+
+def _lock(storage: Storage, keys: Iterable[str]) -> str | None:
+    for key in keys:
+        try:
+            locked = storage.stat(key).locked
+        except ObjectNotFound:
+            continue
+        if locked is not None:
+            return f"{locked} by the store"
+    return None
 
 
 def _problem(storage: Storage, backup_id: BackupId, copy: Copy) -> str | None:

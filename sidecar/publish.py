@@ -33,7 +33,7 @@ def publish(storages: Sequence[Storage], manifest: Manifest, spooled: Path, prog
     for storage in storages:
         progress.phase(f"publish on {storage.name}")
         try:
-            _put(storage, backup_id, manifest, manifest.archive, spooled)
+            put_backup(storage, archive_key(backup_id), backup_id, manifest, manifest.archive, spooled)
         except StorageFailed as error:
             log.error("target %s failed: %s", storage.name, error)  # noqa: TRY400 - one line
             done.failed.append(error)
@@ -44,10 +44,12 @@ def publish(storages: Sequence[Storage], manifest: Manifest, spooled: Path, prog
     return done
 
 
-def _put(storage: Storage, backup_id: BackupId, manifest: Manifest, archive: Archive, spooled: Path) -> None:
-    key = archive_key(backup_id)
+def put_backup(
+    storage: Storage, key: str, backup_id: BackupId, manifest: Manifest, archive: Archive, file: Path
+) -> None:
+    """Put an archive and its manifest on one target, or neither. Raises `StorageFailed`."""
     try:
-        storage.put(key, spooled)
+        storage.put(key, file, archive.sha256)
         _check_stored(storage, key, archive)
         storage.put(manifest_key(backup_id), encode(manifest))
     except BaseException:

@@ -44,7 +44,7 @@ def backups(rows: Sequence[dict[str, Any]], instance: str, instances: Sequence[s
                 row["kimai_version"],
                 amount(row["size"]),
                 ", ".join(row["targets"]),
-                row["proven_at"] or ("damaged" if row["damaged"] else "no"),
+                row["proven_at"] or ("damaged" if row["damaged"] else "yes" if row["proven"] else "no"),
             )
             for row in rows
         ],

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sidecar.archive.reader import ArchiveReader
 from sidecar.catalog import Backup, Catalog, read_manifest
-from sidecar.errors import Damaged, StorageFailed
+from sidecar.errors import Damaged, Exit, StorageFailed
 from sidecar.report.progress import Progress
 from sidecar.storage.base import Storage
 
@@ -19,12 +19,16 @@ Fetch = Callable[[Storage, str], AbstractContextManager[Path]]
 
 @dataclass(frozen=True)
 class Verified:
-    """One copy of a backup: whether it is whole, and if not, what is wrong with it."""
+    """One copy of a backup: whether it is whole, and if not, what is wrong with it.
+
+    `unread`: the target did not let it be read, so that nobody knows.
+    """
 
     id: str
     target: str
     size: int
     problem: str | None
+    unread: bool = False
 
     @property
     def whole(self) -> bool:
@@ -33,7 +37,7 @@ class Verified:
 
 
 def verify(storages: Sequence[Storage], backups: Sequence[Backup], fetch: Fetch, progress: Progress) -> list[Verified]:
-    """Check every copy of these backups. What is damaged is told in the result; `StorageFailed` is raised."""
+    """Check every copy of these backups. What is damaged, or can't be read, is told in the result."""
     by_name = {storage.name: storage for storage in storages}
     return [
         _verify_copy(by_name[copy.target], backup, copy.archive_key, fetch, progress)
@@ -60,7 +64,14 @@ def _verify_copy(storage: Storage, backup: Backup, key: str, fetch: Fetch, progr
     except Damaged as error:
         problem = str(error)
         log.error("%s on %s is damaged: %s", backup.id, storage.name, error)  # noqa: TRY400 - one line
-    except StorageFailed:
-        log.error("%s on %s can't be read", backup.id, storage.name)  # noqa: TRY400 - raised and told above
-        raise
+    except StorageFailed as error:
+        log.error("%s on %s can't be read: %s", backup.id, storage.name, error)  # noqa: TRY400 - one line
+        return Verified(str(backup.id), storage.name, backup.size, f"can't be read: {error}", unread=True)
     return Verified(str(backup.id), storage.name, backup.size, problem)
+
+
+def exit_code(results: Sequence[Verified]) -> Exit:
+    """7 where a copy is damaged, 6 where one could not be read, 0 where all are whole."""
+    if any(not result.whole and not result.unread for result in results):
+        return Exit.DAMAGED
+    return Exit.STORAGE if any(result.unread for result in results) else Exit.DONE

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import mysql_server as mysql_servers
+from tests.support import seaweed
 from tests.support.cli import Site, make_site
 from tests.support.servers import Server, mariadb
 
@@ -62,6 +63,13 @@ def server(request: pytest.FixtureRequest, flavour: str) -> Server:
     """A server of the flavour, for the whole run."""
     found: Server = request.getfixturevalue(f"{flavour}_server")
     return found
+
+
+@pytest.fixture(scope="session")
+def s3_store() -> Iterator[seaweed.Store]:
+    """A real S3 store on loopback; each test makes its own bucket in it."""
+    with seaweed.running() as store:
+        yield store
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from functools import partial
 from typing import Literal, TextIO
 from urllib.parse import quote, quote_plus
 
+from sidecar.errors import KimaiBackupError
+
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "json", "text"]
 
@@ -88,6 +90,13 @@ class _Handler(logging.StreamHandler[TextIO]):
     @property
     def stream(self) -> TextIO:  # type: ignore[override]
         return self._fixed or sys.stderr
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """What a signal's handler raised while a line was written is no fault of logging, and ends the run."""
+        error = sys.exc_info()[1]
+        if isinstance(error, KimaiBackupError):
+            raise error
+        super().handleError(record)
 
 
 class _Formatter(logging.Formatter):

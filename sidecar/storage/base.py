@@ -1,15 +1,21 @@
 """What a target for backups must be able to do: five verbs, and what each one guarantees."""
 
+import io
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
 
 class ObjectInfo(NamedTuple):
-    """One object on a target: its key (a file name, no folders) and its size in bytes."""
+    """One object on a target: its key (a file name, no folders) and its size in bytes.
+
+    `locked`, which only `stat` tells, says why the target would not let it go: `locked until …`.
+    """
 
     key: str
     size: int
+    locked: str | None = None
 
 
 Source = Path | bytes
@@ -17,23 +23,27 @@ Source = Path | bytes
 
 
 class Storage(Protocol):
-    """A target. Every verb raises `StorageFailed` where the target refuses or does not answer."""
+    """A target. Every verb raises `StorageFailed` where the target refuses, `StorageAway` where it does not answer."""
 
     @property
     def name(self) -> str:
         """How users call this target: `local`, `s3`."""
 
-    def put(self, key: str, source: Source) -> None:
+    def put(self, key: str, source: Source, sha256: str | None = None) -> None:
         """Store the source under the key, all or nothing, replacing what was there.
 
+        `sha256` of the source, in hexadecimal: who knows it spares a target that keeps it one reading of the file.
         Once it returns the object survives a power cut; until then `list`, `stat` and `open` don't show any of it.
         """
 
     def open(self, key: str) -> BinaryIO:
-        """Give the object's bytes as a stream that the caller closes. Raises `ObjectNotFound`."""
+        """Give the object's bytes as a stream that the caller closes.
+
+        Raises `ObjectNotFound`, and `Damaged` where the target can tell that they are not what was stored.
+        """
 
     def stat(self, key: str) -> ObjectInfo:
-        """Tell the object's size. Raises `ObjectNotFound`."""
+        """Tell the object's size, and whether it is locked. Raises `ObjectNotFound`."""
 
     def list(self) -> Iterator[ObjectInfo]:
         """Every whole object, by key in ascending order of code points; one cheap request a page, none an object."""
@@ -47,3 +57,16 @@ def check_key(key: str) -> None:
     if not key or key.startswith(".") or "/" in key or "\0" in key:
         raise ValueError(f"{key!r} can't be the name of a stored object")
     key.encode()
+
+
+class Spooled(io.BufferedReader):
+    """An object brought to this machine as a file of its own, `path`, which is gone once the stream is closed."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path, "rb"), 1 << 20)
+        self.path = path
+
+    def close(self) -> None:
+        """Close the stream and remove the file, with the folder that was made for it."""
+        super().close()
+        shutil.rmtree(self.path.parent, ignore_errors=True)

@@ -49,7 +49,7 @@ class LocalStorage:
         """How users call this target."""
         return "local"
 
-    def put(self, key: str, source: Source) -> None:
+    def put(self, key: str, source: Source, sha256: str | None = None) -> None:  # noqa: ARG002 - files bear none
         """Store the source under the key, all or nothing, replacing what was there.
 
         A file on the same file system is linked, not copied (and gets mode 0600). Raises `StorageFailed`.

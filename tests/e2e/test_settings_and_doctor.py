@@ -90,18 +90,6 @@ def test_config_hides_secrets_and_says_where_each_setting_comes_from(bare: Site)
     assert "did you mean RETENTION_DAYS" in ran.err
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("S3_BUCKET", "backups")],
-)
-def test_a_setting_whose_part_is_not_there_yet_is_not_passed_over(bare: Site, name: str, value: str) -> None:
-    for command in (("backup",), ("restore", "latest")):
-        ran = bare.run(*command, **{name: value})
-        assert ran.code == 4, ran.said
-        assert name in ran.errors[0]
-        assert "does not have yet" in ran.errors[0]
-
-
 def test_encryption_that_is_not_there_yet_never_leaves_a_plain_backup(bare: Site) -> None:
     recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
     ran = bare.run("backup", BACKUP_ENCRYPT_TO=recipient)

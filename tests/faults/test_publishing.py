@@ -37,7 +37,7 @@ class Recording(MemoryStorage):
         self._fails_at = fails_at
         self._keeps_less = keeps_less
 
-    def put(self, key: str, source: Source) -> None:
+    def put(self, key: str, source: Source, sha256: str | None = None) -> None:
         self.asked.append(f"put {key.partition('Z')[2]}")
         if self._fails_at and key.endswith(self._fails_at):
             raise StorageFailed(f"{self.name} is full", mend="Make room.")

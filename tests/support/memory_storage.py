@@ -23,7 +23,7 @@ class MemoryStorage:
     def name(self) -> str:
         return self._name
 
-    def put(self, key: str, source: Source) -> None:
+    def put(self, key: str, source: Source, sha256: str | None = None) -> None:
         check_key(key)
         try:
             data = source if isinstance(source, bytes) else source.read_bytes()

@@ -148,8 +148,8 @@ def test_every_id_is_found_again_by_its_names(wanted: BackupId, encrypted: bool)
     shelve(storage, wanted, proof=PROOF, encrypted=encrypted)
     [backup] = catalog([storage], wanted.instance).backups
     assert (backup.id, backup.proven, backup.encrypted) == (wanted, True, encrypted)
-    assert all(belongs_to(key, wanted.instance) for key, _ in storage.list())
-    assert not any(belongs_to(key, wanted.instance + "x") for key, _ in storage.list())
+    assert all(belongs_to(key, wanted.instance) for key, *_ in storage.list())
+    assert not any(belongs_to(key, wanted.instance + "x") for key, *_ in storage.list())
     assert find(catalog([storage], wanted.instance), str(wanted)) == backup
 
 

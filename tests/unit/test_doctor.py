@@ -33,6 +33,7 @@ def job_of(tmp_path: Path, *storages: MemoryStorage) -> doctor.Job:
         connect=broken,
         connections=2,
         storages=storages,
+        remarks=lambda now: [],
         state_folder=broken,
         backup_dir=tmp_path / "gone",
     )

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.errors import Interrupted
 from sidecar.report import log
 
 SECRET = "s3cr3t/with+odd \"chars' and %-ü"
@@ -168,6 +169,16 @@ def test_a_short_password_is_hidden_where_it_stands_alone_and_spares_names() -> 
 def test_a_secret_that_begins_like_another_leaves_nothing_behind() -> None:
     log.hide(["password", "password-and-more"])
     assert log.redact("password-and-more") == "***"
+
+
+def test_a_signal_that_comes_while_a_line_is_written_still_ends_the_run() -> None:
+    class Interrupting(io.StringIO):
+        def flush(self) -> None:
+            raise Interrupted("interrupted by SIGTERM")
+
+    log.configure("info", "text", Interrupting())
+    with pytest.raises(Interrupted):
+        logging.getLogger("sidecar.test").warning("a line")
 
 
 def test_an_empty_secret_hides_nothing() -> None:

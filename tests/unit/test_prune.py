@@ -29,11 +29,11 @@ def storage() -> MemoryStorage:
 
 
 def run(*storages: Storage, dry_run: bool = False, policy: Policy = Policy(60, 1)) -> list[Pruned]:  # noqa: B008
-    return prune(storages, "prod", policy, NOW, UTC, dry_run=dry_run)
+    return prune(storages, "prod", lambda _: policy, NOW, UTC, dry_run=dry_run)
 
 
 def keys(storage: Storage) -> set[str]:
-    return {key for key, _ in storage.list()}
+    return {key for key, *_ in storage.list()}
 
 
 def test_what_is_too_old_goes_with_all_its_parts_and_the_rest_stays(storage: MemoryStorage) -> None:
@@ -160,7 +160,7 @@ def test_a_backup_that_is_yet_to_come_takes_its_place_and_nothing_goes(storage: 
     there = [shelve(storage, backup_id(day)) for day in OLD[:3]]
     before = keys(storage)
     coming = backup_id("20261122")
-    [result] = prune([storage], "prod", Policy(60, 2), NOW, UTC, dry_run=False, coming=coming)
+    [result] = prune([storage], "prod", lambda _: Policy(60, 2), NOW, UTC, dry_run=False, coming=coming)
     assert [(each.id, each.keep) for each in result.decisions] == [
         (there[0], True),
         (there[1], False),
@@ -295,7 +295,7 @@ def test_no_policy_and_no_clock_empties_a_target(
         if wanted not in [backup.id for backup in catalog([storage], "prod").backups]:
             shelve(storage, wanted, proof=b"{}" if proven else None, failed=failed)
             sound += [] if failed else [wanted]
-    prune([storage], "prod", policy, now, UTC, dry_run=False)
+    prune([storage], "prod", lambda _: policy, now, UTC, dry_run=False)
     left = {backup.id for backup in catalog([storage], "prod").backups}
     assert bool(left) == bool(backups)
     assert left.issuperset(sorted(sound, key=lambda one: (one.created_at, one), reverse=True)[: policy.min_keep])

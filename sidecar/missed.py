@@ -1,0 +1,102 @@
+"""What a target missed while it was away: every backup that lies on the local one and not there is sent after."""
+
+import hashlib
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+from pathlib import Path
+
+from sidecar.catalog import Backup, catalog, read_manifest
+from sidecar.errors import Damaged, ObjectNotFound, StorageFailed
+from sidecar.publish import put_backup
+from sidecar.report.progress import Progress
+from sidecar.retention import Candidate, Policy, plan
+from sidecar.storage.base import Storage
+
+log = logging.getLogger(__name__)
+
+_BLOCK = 1 << 20
+Fetch = Callable[[Storage, str], AbstractContextManager[Path]]
+
+
+@dataclass
+class Sent:
+    """The IDs that a target has now got, what ended that early, and the IDs whose local copy is damaged."""
+
+    ids: list[str] = field(default_factory=list)
+    failed: list[StorageFailed] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+
+
+def send_missed(
+    source: Storage,
+    target: Storage,
+    instance: str,
+    policy: Policy,
+    now: datetime,
+    tz: tzinfo,
+    fetch: Fetch,
+    progress: Progress,
+) -> Sent:
+    """Put on the target what `source` holds and the target's own retention would keep, newest first.
+
+    A copy is sent only where it is whole: what is damaged must not look like a second, whole one.
+    """
+    sent = Sent()
+    try:
+        for backup in _missing(source, target, instance, policy, now, tz):
+            progress.phase(f"send {backup.id} to {target.name}")
+            try:
+                _send(source, target, backup, fetch)
+            except ObjectNotFound as error:
+                log.warning("%s is not sent to %s, as it is gone: %s", backup.id, target.name, error)
+            except Damaged as error:
+                log.error("%s is not sent to %s: %s", backup.id, target.name, error)  # noqa: TRY400 - one line
+                sent.damaged.append(str(backup.id))
+            else:
+                log.info("%s, which target %s had missed, is there now", backup.id, target.name)
+                sent.ids.append(str(backup.id))
+    except StorageFailed as error:
+        log.error("target %s failed: %s", target.name, error)  # noqa: TRY400 - one line
+        sent.failed.append(error)
+    return sent
+
+
+def _missing(
+    source: Storage, target: Storage, instance: str, policy: Policy, now: datetime, tz: tzinfo
+) -> list[Backup]:
+    there = catalog([target], instance).backups
+    present = {backup.id for backup in there}
+    missing = [
+        backup for backup in catalog([source], instance).backups if backup.id not in present and not backup.damaged
+    ]
+    candidates = [Candidate(backup.id, backup.proven, backup.damaged) for backup in there]
+    candidates += [Candidate(backup.id) for backup in missing]
+    kept = {decision.id for decision in plan(candidates, policy, now, tz) if decision.keep}
+    return [backup for backup in missing if backup.id in kept]
+
+
+def _send(source: Storage, target: Storage, backup: Backup, fetch: Fetch) -> None:
+    manifest = read_manifest(source, backup.id)
+    key = backup.copies[0].archive_key
+    if manifest.archive is None:
+        raise Damaged(f"the manifest beside {key} does not say what the archive is")
+    with fetch(source, key) as path:
+        if _sha256(path) != manifest.archive.sha256:
+            raise Damaged(f"{key} on {source.name} is not the zip that was stored: its SHA-256 differs")
+        put_backup(target, key, backup.id, manifest, manifest.archive, path)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb", buffering=0) as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    except FileNotFoundError as error:
+        raise ObjectNotFound(f"there is no {path.name} any more") from error
+    except OSError as error:
+        raise Damaged(f"{path.name} can't be read: {error.strerror}") from error
+    return digest.hexdigest()

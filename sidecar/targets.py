@@ -1,0 +1,200 @@
+"""Where backups are kept by these settings: the local folder, the S3 store, and how long each keeps them."""
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sidecar import names
+from sidecar.errors import ConfigurationError, StorageFailed
+from sidecar.settings import Settings
+
+if TYPE_CHECKING:
+    from sidecar.retention import Policy
+    from sidecar.storage.base import Storage
+    from sidecar.storage.local import LocalStorage
+    from sidecar.storage.s3 import Options, S3Storage
+
+log = logging.getLogger(__name__)
+
+_FETCHED = "fetched-"
+_DAY = 86400
+_LONGEST_SILENCE = 60
+
+
+class Targets:
+    """The targets of one instance. `state_folder` gives BACKUP_STATE_DIR, made if need be."""
+
+    def __init__(self, settings: Settings, instance: str, state_folder: Callable[[], Path]) -> None:
+        self._settings = settings
+        self._instance = instance
+        self._state_folder = state_folder
+
+    @cached_property
+    def local(self) -> "LocalStorage | None":
+        """The local target, if there is one."""
+        from sidecar.storage.local import LocalStorage
+
+        return LocalStorage(self._settings.backup_dir) if self._settings.backup_dir else None
+
+    @cached_property
+    def s3(self) -> "S3Storage | None":
+        """The S3 target without patience, if there is one."""
+        if self._settings.s3_bucket is None:
+            return None
+        from sidecar.storage.s3 import S3Storage
+
+        return S3Storage(self._options(self._settings.s3_bucket), self._spool_folder)
+
+    @cached_property
+    def impatient(self) -> "list[Storage]":
+        """Every target, local first, each call tried once; there may be none."""
+        return [storage for storage in (self.local, self.s3) if storage is not None]
+
+    @cached_property
+    def storages(self) -> "list[Storage]":
+        """Every target, local first. Raises `ConfigurationError` where there is none."""
+        if not self.impatient:
+            raise ConfigurationError("there is no target", mend="Set BACKUP_DIR or S3_BUCKET, or both.")
+        if self.s3 is None:
+            return self.impatient
+        from sidecar.storage.retrying import RetryingStorage
+
+        patient = RetryingStorage(self.s3, self._settings.retry_deadline)
+        return [patient if storage is self.s3 else storage for storage in self.impatient]
+
+    def policy_of(self, target: str) -> "Policy":
+        """Retention as the settings say: S3_RETENTION_* over RETENTION_* for S3."""
+        from sidecar.retention import Policy
+
+        def value(name: str) -> int:
+            own = getattr(self._settings, f"s3_retention_{name}") if target == "s3" else None
+            found: int = getattr(self._settings, f"retention_{name}") if own is None else own
+            return found
+
+        return Policy(**{name: value(name) for name in Policy._fields})
+
+    @contextmanager
+    def fetch(self, storage: "Storage", key: str) -> Iterator[Path]:
+        """An object as a file on this machine, for readers that must jump about in it."""
+        from sidecar.storage.base import Spooled
+
+        if storage is self.local and self._settings.backup_dir is not None:
+            yield self._settings.backup_dir / key
+            return
+        with storage.open(key) as stream:
+            if isinstance(stream, Spooled):
+                yield stream.path
+                return
+            with tempfile.TemporaryDirectory(prefix=_FETCHED, dir=self._spool_folder()) as folder:
+                path = Path(folder) / key
+                path.write_bytes(stream.read())
+                yield path
+
+    # ── Where archives grow ──────────────────────────────────────────────────────────────────────────────────
+
+    def file(self, key: str) -> Path:
+        """An empty file that is to become the object of this key.
+
+        Inside the local target, where publishing it is a link; in BACKUP_STATE_DIR without one, or where that one
+        fails and another target does not.
+        """
+        if self.local is not None:
+            try:
+                return self.local.spool(key)
+            except StorageFailed as error:
+                if self.s3 is None:
+                    raise
+                log.error("target local failed: %s", error)  # noqa: TRY400 - one line
+        return self._spool.spool(key)
+
+    def sweep(self, now: datetime) -> None:
+        """Remove what killed runs of this instance left on every target, naming it. For the holder of the lock."""
+
+        def is_ours(key: str) -> bool:
+            return names.belongs_to(key, self._instance)
+
+        self._spool.sweep(now, 0, is_ours)
+        self._sweep_fetched(now)
+        sweeps: list[tuple[str, Callable[[], object]]] = []
+        if (local := self.local) is not None:
+            sweeps.append(("local", lambda: local.sweep(now, 0, is_ours)))
+        if (s3 := self.s3) is not None:
+            # A day, as an upload under way belongs to a machine that may not be this one.
+            sweeps.append(("s3", lambda: s3.sweep(now, _DAY, is_ours)))
+        for name, sweep in sweeps:
+            try:
+                sweep()
+            except StorageFailed as error:
+                if len(sweeps) == 1 and self.local is not None:
+                    raise
+                log.warning("what killed runs left on target %s can't be looked for: %s", name, error)
+
+    def _sweep_fetched(self, now: datetime) -> None:
+        for path in self._spool_folder().glob(f"{_FETCHED}*"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < now.timestamp() - _DAY:
+                    shutil.rmtree(path, ignore_errors=True)
+                    log.warning("removed %s, which a run that was killed had fetched", path)
+
+    @cached_property
+    def _spool(self) -> "LocalStorage":
+        from sidecar.storage.local import LocalStorage
+
+        return LocalStorage(self._spool_folder())
+
+    def _spool_folder(self) -> Path:
+        folder = self._state_folder() / "spool"
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"BACKUP_STATE_DIR: {folder} can't be made: {error.strerror}",
+                mend="Let this user write there, or set BACKUP_STATE_DIR to a folder of its own.",
+            ) from error
+        return folder
+
+    # ── S3 ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def remarks(self, now: datetime) -> Iterable[tuple[str, str, str]]:
+        """What to know of the S3 store: what, what was seen, and the mend where there is something to mend."""
+        if self.s3 is None:
+            return []
+        return self.s3.remarks(now, self.policy_of("s3").days)
+
+    def _options(self, bucket: str) -> "Options":
+        from sidecar.storage.s3 import Options
+
+        found = self._settings
+        return Options(
+            bucket=bucket,
+            prefix=found.s3_prefix,
+            endpoint_url=found.s3_endpoint_url.reveal() if found.s3_endpoint_url else None,
+            region=found.s3_region,
+            access_key_id=found.s3_access_key_id.reveal() if found.s3_access_key_id else None,
+            secret_access_key=found.s3_secret_access_key.reveal() if found.s3_secret_access_key else None,
+            storage_class=found.s3_storage_class,
+            sse=found.s3_sse,
+            sse_kms_key_id=found.s3_sse_kms_key_id,
+            lock_mode=found.s3_object_lock_mode,
+            lock_days=found.s3_object_lock_days or 0,
+            timeout=max(5, min(_LONGEST_SILENCE, found.retry_deadline)),
+            is_backup=_is_backup,
+            is_archive=lambda key: key.endswith(names.ARCHIVE_SUFFIXES),
+        )
+
+
+def copies_of(storages: "Sequence[Storage]", targets: Sequence[str]) -> "list[Storage]":
+    """Those of the targets that hold a copy, in the order in which they are to be asked: local first."""
+    return [storage for storage in storages if storage.name in targets]
+
+
+def _is_backup(key: str) -> bool:
+    """What a lock is for: archive and manifest. Proofs come and go, and probes are nobody's backup."""
+    stem, suffix = names.split(key)
+    return names.parse(stem) is not None and suffix in (*names.ARCHIVE_SUFFIXES, names.MANIFEST_SUFFIX)
