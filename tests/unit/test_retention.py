@@ -1,8 +1,6 @@
 """Retention: tables that a person can check (tests/golden/retention), and what holds whatever is there."""
 
 import random
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -206,27 +204,3 @@ def test_the_first_and_the_last_day_of_the_calendar_are_days_too() -> None:
     policy = Policy(days=1, daily=2)
     for zone in (ZoneInfo("America/Adak"), ZoneInfo("Pacific/Kiritimati")):
         assert kept_of(plan(candidates, policy, last, zone)) == {one.id for one in candidates}
-
-
-HUNDRED_THOUSAND = """
-import random, time
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
-from sidecar.manifest import BackupId
-from sidecar.retention import Candidate, Policy, plan
-now = datetime(2026, 11, 22, tzinfo=UTC)
-candidates = [Candidate(BackupId("prod", "2.66.0", now - number * timedelta(hours=1))) for number in range(100_000)]
-random.Random(1).shuffle(candidates)
-policy = Policy(days=60, daily=4000, weekly=500, monthly=100, yearly=10)
-def seconds():
-    start = time.process_time()
-    assert len(plan(candidates, policy, now, ZoneInfo("Europe/Vienna"))) == 100_000
-    return time.process_time() - start
-print(min(seconds() for _ in range(3)))
-"""
-
-
-def test_a_hundred_thousand_are_planned_within_a_second() -> None:
-    """In a process of its own, and the best of three: a tracer or a neighbour isn't what is measured."""
-    run = subprocess.run([sys.executable, "-c", HUNDRED_THOUSAND], capture_output=True, text=True, check=True)
-    assert float(run.stdout) < 1
