@@ -231,6 +231,7 @@ def test_a_file_left_half_read_leaves_the_next_one_whole() -> None:
     assert b"".join(opened) == b"B" * 5
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_files_are_passed_and_forgotten() -> None:
     def blocks() -> Iterator[bytes]:
         for number in range(100_000):
