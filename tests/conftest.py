@@ -1,6 +1,7 @@
 """Fixtures that many suites share: real servers, and databases that vanish after each test."""
 
 import os
+import signal
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -13,6 +14,13 @@ from tests.support.cli import Site, make_site
 from tests.support.servers import Server, mariadb
 
 CI_FORBIDS_SKIPPING = os.environ.get("CI") == "true"
+
+
+def pytest_configure() -> None:
+    """What nohup or a shell's `&` has ignored, the commands that are tested would ignore as well, as they should."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.hookimpl(wrapper=True)
