@@ -190,7 +190,7 @@ class App:
             # None at all is the doctor's to say, among what else is wrong; and it has no patience.
             storages=self.targets.impatient,
             remarks=self.targets.remarks,
-            state_folder=lambda: self.state.folder,
+            check_state_folder=lambda: self.state.check_writable(),
             backup_dir=self.settings.backup_dir,
         )
 

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -112,7 +112,7 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
         job.spool.sweep(datetime.now(UTC))
         before = _previous(job)
         kimai = job.instance.identify()
-        backup_id = _new_id(job, kimai.version)
+        backup_id = _new_id(job, kimai.version, before.taken)
         spooled = job.spool.file(archive_key(backup_id))
         try:
             manifest = _pack(job, backup_id, kimai, before, spooled)
@@ -145,7 +145,7 @@ def rehearse(job: Job, *, with_prune: bool = True) -> Rehearsal:
     not_pruned = _why_not_prune(before, {*survey.missing, *survey.unreadable}, tables) if with_prune else "--no-prune"
     pruned: Sequence[Pruned] = ()
     if not_pruned is None:
-        coming = _new_id(job, kimai.version)
+        coming = _new_id(job, kimai.version, before.taken)
         # One made within this very second moves the new ID on by one.
         now = max(datetime.now(UTC), coming.created_at)
         pruned = prune(job.storages, job.instance_name, job.policy_of, now, job.tz, dry_run=True, coming=coming)
@@ -154,8 +154,9 @@ def rehearse(job: Job, *, with_prune: bool = True) -> Rehearsal:
 
 @dataclass(frozen=True)
 class _Before:
-    """The backup before this one: its manifest, if there is one that can be read."""
+    """The backup before this one: its manifest, if there is one that can be read; and the IDs that are `taken`."""
 
+    taken: Set[BackupId]
     manifest: Manifest | None = None
     unreadable: bool = False
 
@@ -168,21 +169,21 @@ class _Before:
 
 def _previous(job: Job) -> _Before:
     listing = catalog(job.storages, job.instance_name)
+    taken = {found.id for found in listing.backups}
     newest: Backup | None = next((found for found in listing.backups if not found.id.safety), None)
     if newest is None:
-        return _Before()
+        return _Before(taken)
     for storage in job.storages:
         if storage.name in newest.targets:
             try:
-                return _Before(read_manifest(storage, newest.id))
+                return _Before(taken, read_manifest(storage, newest.id))
             except KimaiBackupError as error:
                 log.warning("the manifest of the backup before this one, %s, can't be read: %s", newest.id, error)
-    return _Before(unreadable=True)
+    return _Before(taken, unreadable=True)
 
 
-def _new_id(job: Job, version: str) -> BackupId:
+def _new_id(job: Job, version: str, taken: Set[BackupId]) -> BackupId:
     """An ID that no backup has yet, even where two runs end within one second."""
-    taken = {found.id for found in catalog(job.storages, job.instance_name).backups}
     found = BackupId(job.instance_name, version, datetime.now(UTC).replace(microsecond=0))
     while found in taken:
         found = found._replace(created_at=found.created_at + timedelta(seconds=1))

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -56,7 +55,7 @@ class Job:
     connections: int
     storages: Sequence[Storage]
     remarks: Callable[[datetime], Iterable[tuple[str, str, str]]]
-    state_folder: Callable[[], Path]
+    check_state_folder: Callable[[], Path]
     backup_dir: Path | None
 
 
@@ -162,15 +161,7 @@ def _snapshot(job: Job) -> Iterator[Finding]:
 
 
 def _state(job: Job) -> Iterator[Finding]:
-    folder = job.state_folder()
-    try:
-        with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(b"probe")
-    except OSError as error:
-        raise ConfigurationError(
-            f"BACKUP_STATE_DIR {folder} can't be written to: {error.strerror}",
-            mend="Let this user write there, or set BACKUP_STATE_DIR to a folder of its own.",
-        ) from error
+    folder = job.check_state_folder()
     yield Finding("state folder", f"{folder} can be written to")
 
 

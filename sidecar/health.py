@@ -1,6 +1,5 @@
 """Health: whether this container could back up and restore now, at the price of one look, for HEALTHCHECK."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,23 +30,11 @@ def examine(job: Job) -> list[str]:
         except StorageFailed as error:
             problems.append(f"target {storage.name}: {error}")
     try:
-        _probe_state_folder(job.state)
+        job.state.check_writable()
         _refuse_killed_restore(job.state)
     except KimaiBackupError as error:
         problems.append(str(error))
     return problems
-
-
-def _probe_state_folder(state: State) -> None:
-    folder = state.folder
-    try:
-        with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(b"probe")
-    except OSError as error:
-        raise StorageFailed(
-            f"BACKUP_STATE_DIR {folder} can't be written to: {error.strerror}",
-            mend="Make room, and let this user write there.",
-        ) from error
 
 
 def _refuse_killed_restore(state: State) -> None:

@@ -17,7 +17,6 @@ from sidecar.storage.base import Storage
 
 log = logging.getLogger(__name__)
 
-_BLOCK = 1 << 20
 Fetch = Callable[[Storage, str], AbstractContextManager[Path]]
 
 
@@ -90,13 +89,10 @@ def _send(source: Storage, target: Storage, backup: Backup, fetch: Fetch) -> Non
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     try:
         with path.open("rb", buffering=0) as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError as error:
         raise ObjectNotFound(f"there is no {path.name} any more") from error
     except OSError as error:
         raise Damaged(f"{path.name} can't be read: {error.strerror}") from error
-    return digest.hexdigest()

@@ -21,14 +21,10 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 @dataclass
 class Checked:
-    """What the checks found in order, what they found worth a warning, and the tables of a fresh installation.
-
-    The latter are kind and name of what stands in the database, that nobody has used, and that is to make room.
-    """
+    """What the checks found in order, and what they found worth a warning."""
 
     found: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    fresh: list[tuple[str, str]] = field(default_factory=list)
 
 
 def check(
@@ -49,13 +45,13 @@ def check(
         _check_url(job, checked)
         session = job.connect()
         try:
-            checked.fresh = find_fresh(session, passing_over)
+            fresh = find_fresh(session, passing_over)
             _check_rights(session, source)
             if source.manifest is not None:
                 _check_server(session, source.manifest.database, checked)
         finally:
             session.close()
-        state = "freshly installed" if checked.fresh else "empty"
+        state = "freshly installed" if fresh else "empty"
         checked.found.append(f"database {job.redacted_url} is {state} and can be loaded into")
         checked.warnings += job.kimai.effects(source.manifest)
     job.kimai.check_cache()

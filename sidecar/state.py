@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -63,6 +64,19 @@ class State:
                 mend="Make the folder, or set BACKUP_STATE_DIR to one that this user may write to.",
             ) from error
         return self._folder
+
+    def check_writable(self) -> Path:
+        """Write a file that is gone at once, and tell the folder. Raises `ConfigurationError` where that fails."""
+        folder = self.folder
+        try:
+            with tempfile.TemporaryFile(dir=folder) as probe:
+                probe.write(b"probe")
+        except OSError as error:
+            raise ConfigurationError(
+                f"BACKUP_STATE_DIR {folder} can't be written to: {error.strerror}",
+                mend="Let this user write there, or set BACKUP_STATE_DIR to a folder of its own.",
+            ) from error
+        return folder
 
     @contextmanager
     def lock(self, doing: str, *, of_kimai: bool = True) -> Iterator[None]:

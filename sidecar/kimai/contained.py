@@ -89,6 +89,7 @@ class Contained:
         self._engine = engine
         self._find = find
         self._own = own
+        self.root = root
         self._root = str(root)
         self._escape = escape
         self._exclude = tuple(exclude)
@@ -135,10 +136,10 @@ class Contained:
         survey = Survey()
         paths, uncovered = self._user_data()
         shares = self.shares(paths)
-        hidden = [Path(self._root) / path for path in shares.hidden]
+        hidden = [self.root / path for path in shares.hidden]
         if shares.local:
             exclude = [*self._exclude, *hidden]
-            walk(survey, Path(self._root), shares.local, escape=self._escape, exclude=exclude, covered=paths)
+            walk(survey, self.root, shares.local, escape=self._escape, exclude=exclude, covered=paths)
         archived = ArchivedFiles(self._engine, self.app.id, self._root, survey, self._escape)
         archived.walk((*shares.remote, *shares.hidden), paths)
         survey.missing += uncovered
@@ -146,7 +147,7 @@ class Contained:
         return survey
 
     def _user_data(self) -> UserData:
-        return user_data(Path(self._root), self.read, self._app_env)
+        return user_data(self.root, self.read, self._app_env)
 
     @property
     def _app_env(self) -> str | None:
@@ -160,7 +161,7 @@ class Contained:
         """A settings file of Kimai by its path below the root, wherever it lies; see `ReadSmall`."""
         if path not in self._read:
             if self.shares([path]).is_local(path):
-                self._read[path] = read_small(Path(self._root) / path)
+                self._read[path] = read_small(self.root / path)
             else:
                 self._read[path] = read_archived(self._engine, self.app.id, posixpath.join(self._root, path))
         return self._read[path]
@@ -192,8 +193,8 @@ class Contained:
         refused = [f"{path} is mounted read-only" for path in closed]
         try:
             self._engine.store(self.app.id, self._root, io.BytesIO(EMPTY_TAR))
-        except (Unreachable, NotThere) as error:
-            refused.append(str(error.what if isinstance(error, Unreachable) else error))
+        except Unreachable as error:
+            refused.append(error.what)
         if not refused:
             return Remark("files for a restore", "volumes and container can be written to; a stop is not tried")
         seen = f"can't be written from here, as it should be for backups: {'; '.join(refused)}"

@@ -17,7 +17,7 @@ from sidecar.kimai.archived import open_tar, owner_of, tar_faults_named
 from sidecar.kimai.beneath import exact_path
 from sidecar.kimai.console import QUERY_DEADLINE
 from sidecar.kimai.contained import EMPTY_TAR, Contained
-from sidecar.kimai.docker import Engine, NotThere
+from sidecar.kimai.docker import Engine
 from sidecar.kimai.environment import BESIDE_SUFFIX, fingerprint
 from sidecar.kimai.places import ENTRY_COST
 from sidecar.kimai.project import Container
@@ -60,11 +60,6 @@ class ContainedTarget(Contained):
         super().__init__(engine, find, own, root, escape, exclude, environment)
         self._spool = spool
 
-    @property
-    def root(self) -> Path:
-        """Kimai's root, the same path here and in its container."""
-        return Path(self._root)
-
     def owner(self) -> tuple[int, int]:
         """User and group of `var/`, which is what Kimai writes to."""
         return owner_of(self._engine, self.app.id, f"{self._root}/var")
@@ -101,7 +96,7 @@ class ContainedTarget(Contained):
             self._check_spool(remote)
             try:
                 self._engine.store(self.app.id, self._root, io.BytesIO(EMPTY_TAR))
-            except (Unreachable, NotThere) as error:
+            except Unreachable as error:
                 raise Refused(
                     f"{len(remote)} of the backup's files have to go through Docker, which doesn't let them: {error}",
                     mend="Mount the volumes in both containers, or mend the proxy, or restore with --only database.",
@@ -153,7 +148,7 @@ class ContainedTarget(Contained):
             return
         try:
             self._engine.execute(self.app.id, ["true"], deadline=QUERY_DEADLINE, user="0:0")
-        except (Unreachable, NotThere) as error:
+        except Unreachable as error:
             raise Refused(
                 f"Kimai could not be shown to work after the restore: {error}",
                 mend="A restore needs the service `restore` and the proxy as they are in compose.example.yml.",
@@ -306,7 +301,7 @@ class ContainedRest:
             return
         try:
             self._engine.start(self._app.id)
-        except (KimaiBackupError, NotThere) as error:
+        except KimaiBackupError as error:
             log.error("Kimai's container %s can't be started: %s Start it yourself.", self._app.name, error)  # noqa: TRY400
         else:
             log.info("Kimai's container %s is started again", self._app.name)

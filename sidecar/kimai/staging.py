@@ -9,13 +9,11 @@ from typing import Self
 
 import msgspec
 
-from sidecar.errors import Damaged, Refused, StorageFailed
+from sidecar.errors import Refused, StorageFailed
 from sidecar.kimai.beneath import (
     STAGING_PREFIX,
     below,
-    exact_path,
     exists,
-    is_within,
     list_names,
     open_root,
     parent_of,
@@ -35,7 +33,7 @@ from sidecar.kimai.setaside import (
     faults_named,
     opened,
 )
-from sidecar.kimai.tree import HOSTILE, StagedTree, as_state
+from sidecar.kimai.tree import StagedTree, allowed_path, as_state, none_of_kimais
 from sidecar.kimai.userdata import outermost, user_data
 from sidecar.manifest import File
 
@@ -178,14 +176,9 @@ class Staging:
         return Journal([os.fsdecode(base) for base in self._tree.bases], units, states)
 
     def _checked(self, file: File) -> bytes:
-        path = exact_path(file)
-        try:
-            parts = parts_of(path)
-        except ValueError as error:
-            raise Damaged(f"backup names {file.path!r}, which no backup contains", mend=HOSTILE) from error
-        top = next((each for each in self._allowed if is_within(path, each)), None)
-        if top is None or any(part.startswith(STAGING_PREFIX) for part in parts):
-            raise Damaged(f"backup names {file.path!r}, which is none of Kimai's user data", mend=HOSTILE)
+        path, top = allowed_path(file, self._allowed)
+        if any(part.startswith(STAGING_PREFIX) for part in parts_of(path)):
+            raise none_of_kimais(file)
         if self._places.is_protected(path):
             raise Refused(f"{file.path} would go where backups are kept", mend="Move BACKUP_DIR out of Kimai's folder.")
         if top not in self._tops:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 from sidecar.errors import Damaged
-from sidecar.kimai.beneath import below, exact_path, open_folder, parent_of, parts_of
+from sidecar.kimai.beneath import below, exact_path, is_within, open_folder, parent_of, parts_of
 from sidecar.kimai.places import Places
 from sidecar.kimai.setaside import FolderState, apply_folder, faults_named, opened, staged_path, staging_folder
 from sidecar.manifest import File
@@ -115,7 +115,7 @@ class StagedTree:
 
     def _stage_folder(self, parent: int, staged: bytes, name: bytes, file: File) -> None:
         if self._folders.get(staged) is not None:
-            raise _twice(file)
+            raise named_twice(file)
         if staged not in self._folders:
             with _once(file):
                 os.mkdir(name, 0o700, dir_fd=parent)
@@ -159,6 +159,24 @@ class StagedTree:
         return False
 
 
+def allowed_path(file: File, allowed: Iterable[bytes]) -> tuple[bytes, bytes]:
+    """A file's exact path, and which of the allowed ones it is or lies below. Raises `Damaged` for any other."""
+    path = exact_path(file)
+    try:
+        parts_of(path)
+    except ValueError as error:
+        raise Damaged(f"backup names {file.path!r}, which no backup contains", mend=HOSTILE) from error
+    top = next((each for each in allowed if is_within(path, each)), None)
+    if top is None:
+        raise none_of_kimais(file)
+    return path, top
+
+
+def none_of_kimais(file: File) -> Damaged:
+    """What a path is that no restore puts anything at."""
+    return Damaged(f"backup names {file.path!r}, which is none of Kimai's user data", mend=HOSTILE)
+
+
 def as_state(file: File) -> FolderState:
     """A folder's record as what `apply_folder` takes."""
     return FolderState(os.fsdecode(exact_path(file)), file.mode, file.uid, file.gid, file.mtime)
@@ -169,8 +187,9 @@ def _once(file: File) -> Iterator[None]:
     try:
         yield
     except FileExistsError as error:
-        raise _twice(file) from error
+        raise named_twice(file) from error
 
 
-def _twice(file: File) -> Damaged:
+def named_twice(file: File) -> Damaged:
+    """What a path is that comes a second time."""
     return Damaged(f"backup names {file.path!r} twice", mend=HOSTILE)

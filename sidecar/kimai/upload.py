@@ -14,11 +14,11 @@ from pathlib import Path
 
 from sidecar.errors import Damaged
 from sidecar.kimai.archived import forget, members, tar_faults_named
-from sidecar.kimai.beneath import exact_path, is_within, parts_of
+from sidecar.kimai.beneath import is_within
 from sidecar.kimai.containerfiles import ContainerFiles
 from sidecar.kimai.docker import NotThere
 from sidecar.kimai.setaside import faults_named
-from sidecar.kimai.tree import HOSTILE
+from sidecar.kimai.tree import HOSTILE, allowed_path, named_twice
 from sidecar.manifest import File
 
 log = logging.getLogger(__name__)
@@ -97,15 +97,9 @@ class Upload:
             remove(self._folder)
 
     def _checked(self, file: File) -> bytes:
-        path = exact_path(file)
-        try:
-            parts_of(path)
-        except ValueError as error:
-            raise Damaged(f"backup names {file.path!r}, which no backup contains", mend=HOSTILE) from error
-        if not any(is_within(path, top) for top in self._allowed):
-            raise Damaged(f"backup names {file.path!r}, which is none of Kimai's user data", mend=HOSTILE)
+        path, _ = allowed_path(file, self._allowed)
         if path in self._seen:
-            raise Damaged(f"backup names {file.path!r} twice", mend=HOSTILE)
+            raise named_twice(file)
         above, _, _ = path.rpartition(b"/")
         while above:
             if self._seen.get(above, "folder") != "folder":

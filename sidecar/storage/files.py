@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import stat as modes
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -76,7 +77,7 @@ def regular_size(path: Path) -> int | None:
     return status.st_size if modes.S_ISREG(status.st_mode) else None
 
 
-def open_source(source: Path) -> BinaryIO:
+def open_source(source: Path) -> BufferedReader:
     """Open what is to be stored. Raises `StorageFailed`, as its fault must not be taken for the target's."""
     try:
         return source.open("rb")

@@ -123,7 +123,7 @@ class S3Storage:
                 if os.fstat(stream.fileno()).st_size <= PART:
                     self._put_whole(key, stream.read())
                     return
-                digest = sha256 or _sha256(stream)
+                digest = sha256 or hashlib.file_digest(stream, "sha256").hexdigest()
                 self._put_parts(key, stream.fileno(), digest)
 
     def open(self, key: str) -> BinaryIO:
@@ -509,13 +509,6 @@ def _code(error: exceptions.ClientError) -> tuple[str, int, str]:
     said = found.get("Error", {})
     status = int(found.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     return str(said.get("Code", status)), status, str(said.get("Message", ""))
-
-
-def _sha256(stream: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    while block := stream.read(_BLOCK):
-        digest.update(block)
-    return digest.hexdigest()
 
 
 def _moment(value: Any) -> datetime:

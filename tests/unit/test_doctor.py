@@ -34,7 +34,7 @@ def job_of(tmp_path: Path, *storages: MemoryStorage) -> doctor.Job:
         connections=2,
         storages=storages,
         remarks=lambda now: [],
-        state_folder=broken,
+        check_state_folder=broken,
         backup_dir=tmp_path / "gone",
     )
 
