@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ import msgspec
 from sidecar import settings
 from sidecar.errors import ConfigurationError, Damaged, NoSuchBackup, StorageFailed, UsageError
 from sidecar.report import log as logs
+from sidecar.runs import Command, Started, Trigger, new_id
 from sidecar.settings import Settings
 from sidecar.site import Site
 from sidecar.state import State
@@ -26,8 +28,11 @@ if TYPE_CHECKING:
     from sidecar.catalog import Backup, Catalog
     from sidecar.database.server import Session
     from sidecar.database.url import DatabaseUrl
-    from sidecar.references import Command
+    from sidecar.history import History
+    from sidecar.recorder import Recording
+    from sidecar.references import Command as Referring
     from sidecar.report.progress import Progress
+    from sidecar.status import Look
     from sidecar.storage.base import Storage
     from sidecar.targets import Targets
 
@@ -47,14 +52,16 @@ class App:
 
     settings: Settings
     instance: str
+    run_id: str
 
     @classmethod
-    def load(cls, environment: Mapping[str, str], instance: str | None = None) -> "App":
+    def load(cls, environment: Mapping[str, str], instance: str | None = None, run_id: str | None = None) -> "App":
         """Read the settings and start the log. Raises `ConfigurationError` with every problem at once."""
         from sidecar.database.url import parse
 
         found = settings.load(environment, check_database_url=parse)
-        logs.configure(found.log_level, found.log_format, secrets=settings.secrets(found))
+        run_id = run_id or new_id(datetime.now(UTC))
+        logs.configure(found.log_level, found.log_format, run_id=run_id, secrets=settings.secrets(found))
         for line in settings.misspelt(environment):
             log.warning("%s", line)
         # Kimai's console runs in Kimai's folder: a relative path would mean another place there.
@@ -68,7 +75,7 @@ class App:
         name = instance or found.backup_instance or Site(found, (), Path()).project or DEFAULT_INSTANCE
         if not _INSTANCE.fullmatch(name):
             raise UsageError(f"--instance {name}: only a-z, 0-9, _ and - may be in it")
-        return cls(found, name)
+        return cls(found, name, run_id)
 
     def refuse_what_is_not_there_yet(self) -> None:
         """A setting that would be passed over in silence must not look as if it were obeyed."""
@@ -77,6 +84,25 @@ class App:
             raise ConfigurationError(
                 f"this version does not have yet: {', '.join(lacking)}", mend="Unset it, or use a newer version."
             )
+
+    # ── Runs ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def history(self) -> "History":
+        """What ran before, and what runs."""
+        from sidecar.history import History
+
+        return History(self.settings.backup_state_dir / f"{self.instance}.runs")
+
+    @contextmanager
+    def recorded(self, command: Command, trigger: Trigger = "hand") -> "Iterator[Recording]":
+        """Keep a record of what the block does."""
+        from sidecar.recorder import recorded
+
+        started = Started(id=self.run_id, command=command, trigger=trigger, started_at=datetime.now(UTC))
+        with recorded(self.history, started, lambda started: None, lambda run, lines: ()) as recording:
+            recording.retries = self.targets.retries
+            yield recording
 
     # ── Targets ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -98,11 +124,18 @@ class App:
 
         return catalog(self.storages, self.instance)
 
-    def find(self, command: "Command", reference: str) -> "Backup":
+    def find(self, command: "Referring", reference: str) -> "Backup":
         """The backup that the user of a command means."""
         from sidecar.references import find_for
 
         return find_for(command, self.catalog(), reference, self.settings.backup_dir)
+
+    def look(self) -> "Look":
+        """What lies on the targets, each asked once, and what retention says of it."""
+        from sidecar.look import look
+
+        tz = self.settings.timezone
+        return look(self.targets.impatient, self.instance, self.targets.policy_of, datetime.now(UTC), tz)
 
     # ── Kimai and its database ───────────────────────────────────────────────────────────────────────────────
 

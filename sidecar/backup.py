@@ -68,15 +68,18 @@ class Job:
 class Outcome:
     """How a backup ended: its manifest, where it lies, what was pruned, and the exit code.
 
-    `sent` are earlier backups that a target had missed, `damaged` those that could not be sent for that.
+    `failed` are targets by name that did not take all they should have, `shrank` tells what the backup before this one
+    had and this one lacks, `sent` are earlier backups that a target had missed, `damaged` those that could not be sent
+    for that.
     """
 
     manifest: Manifest
     targets: list[str] = field(default_factory=list)
-    failed: list[StorageFailed] = field(default_factory=list)
+    failed: dict[str, StorageFailed] = field(default_factory=dict)
     sent: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
     pruned: list[Pruned] = field(default_factory=list)
+    shrank: str | None = None
     not_pruned: str | None = None
 
     @property
@@ -124,7 +127,9 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
         outcome = Outcome(manifest, published.targets, published.failed)
         _tell(outcome)
         _send_missed(job, outcome)
-        outcome.not_pruned = _why_not_prune_after(outcome, before) if with_prune else "--no-prune"
+        outcome.shrank = _why_not_prune(before, _lacks(manifest), {table.name for table in manifest.database.tables})
+        # Why old backups stay: this one missed a target, or lacks what the one before it had (invariant 2).
+        outcome.not_pruned = ("a target failed" if outcome.failed else outcome.shrank) if with_prune else "--no-prune"
         if outcome.not_pruned is None:
             job.progress.phase("prune")
             outcome.pruned = prune(
@@ -247,16 +252,7 @@ def _tell(outcome: Outcome) -> None:
     ):
         for name in names:
             log.warning("%s: %s", kind, name)
-    rows = sum(table.rows for table in manifest.database.tables)
-    log.info(
-        "%s: %d tables, %d rows, %d files, %d bytes, on %s",
-        manifest.id,
-        len(manifest.database.tables),
-        rows,
-        sum(file.kind == "file" for file in manifest.files),
-        manifest.archive.size if manifest.archive else 0,
-        ", ".join(outcome.targets),
-    )
+    log.info("%s is on %s", manifest.id, ", ".join(outcome.targets))
 
 
 def _send_missed(job: Job, outcome: Outcome) -> None:
@@ -271,20 +267,13 @@ def _send_missed(job: Job, outcome: Outcome) -> None:
                 source, target, job.instance_name, policy, datetime.now(UTC), job.tz, job.fetch, job.progress
             )
             outcome.sent += sent.ids
-            outcome.failed += sent.failed
+            if sent.failed is not None:
+                outcome.failed[target.name] = sent.failed
             outcome.damaged += sent.damaged
 
 
-def _why_not_prune_after(outcome: Outcome, previous: _Before) -> str | None:
-    """Why old backups stay: this one missed a target, or lacks what the one before it had (invariant 2)."""
-    if outcome.failed:
-        return "a target failed"
-    return _why_not_prune(
-        previous, _lacks(outcome.manifest), {table.name for table in outcome.manifest.database.tables}
-    )
-
-
 def _why_not_prune(previous: _Before, lacks: set[str], tables: set[str]) -> str | None:
+    """What the backup before had and this one has not; None where it has it all."""
     if previous.unreadable:
         return "the manifest of the backup before can't be read, so nobody knows whether this one lacks something"
     before = previous.manifest

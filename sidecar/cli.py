@@ -5,7 +5,8 @@ import logging
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Literal, NoReturn
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Literal, NoReturn, get_args
 
 import click
 
@@ -14,6 +15,7 @@ from sidecar.app import App
 from sidecar.errors import Exit, Interrupted, KimaiBackupError
 from sidecar.report import log as logs
 from sidecar.report.progress import progress
+from sidecar.runs import Trigger
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -28,6 +30,9 @@ _INTERRUPTING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, and nothing else there.")
 dry_run = click.option("--dry-run", is_flag=True, help="Say what would happen; change nothing.")
 instance = click.option("--instance", metavar="NAME", help="Another instance's backups than BACKUP_INSTANCE's.")
+# How the daemon starts what it runs; not for people, whose runs are by hand.
+run_id = click.option("--run-id", hidden=True)
+trigger = click.option("--trigger", type=click.Choice(get_args(Trigger)), default="hand", hidden=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -42,20 +47,25 @@ def cli() -> None:
 @cli.command()
 @click.option("--no-prune", is_flag=True, help="Don't prune where all went well.")
 @dry_run
-def backup(no_prune: bool, dry_run: bool) -> None:
+@run_id
+@trigger
+def backup(no_prune: bool, dry_run: bool, run_id: str | None, trigger: Trigger) -> None:
     """Back up database and files to every target, then prune."""
     from sidecar import backup as use_case
+    from sidecar import outcomes
 
-    app = App.load(os.environ)
-    with progress() as shown:
-        job = app.backup_job(shown)
-        if dry_run:
-            found = use_case.rehearse(job, with_prune=not no_prune)
-            _print(tables.rehearsal(found))
-            code = found.exit_code
-        else:
-            code = use_case.backup(job, with_prune=not no_prune).exit_code
-    _exit(code)
+    app = App.load(os.environ, run_id=run_id)
+    if dry_run:
+        with progress() as shown:
+            found = use_case.rehearse(app.backup_job(shown), with_prune=not no_prune)
+        _print(tables.rehearsal(found))
+        _exit(found.exit_code)
+        return
+    with app.recorded("backup", trigger) as run:
+        with progress() as shown:
+            outcome = use_case.backup(app.backup_job(run.watch(shown)), with_prune=not no_prune)
+        outcomes.of_backup(outcome, run)
+    _exit(outcome.exit_code)
 
 
 @cli.command(name="list")
@@ -92,22 +102,28 @@ def show(reference: str, as_json: bool, instance: str | None) -> None:
 @click.argument("reference", metavar="[ID|latest]", required=False)
 @as_json
 @instance
-def verify(reference: str | None, as_json: bool, instance: str | None) -> None:
+@run_id
+@trigger
+def verify(reference: str | None, as_json: bool, instance: str | None, run_id: str | None, trigger: Trigger) -> None:
     """Re-read every byte against the manifest.
 
     Of one backup, or of all where no ID is given.
     """
+    from sidecar import outcomes
     from sidecar import verify as use_case
 
-    app = App.load(os.environ, instance)
-    listing = _listing(app, instance)
-    backups = [app.find("verify", reference)] if reference else list(listing.backups)
-    with progress(quiet=as_json) as shown:
-        results = use_case.verify(app.storages, backups, app.targets.fetch, shown)
-    results += [] if reference else use_case.strays(listing)
+    app = App.load(os.environ, instance, run_id)
+    with app.recorded("verify", trigger) as run:
+        listing = _listing(app, instance)
+        backups = [app.find("verify", reference)] if reference else list(listing.backups)
+        with progress(quiet=as_json) as shown:
+            results = use_case.verify(app.storages, backups, app.targets.fetch, run.watch(shown))
+        results += [] if reference else use_case.strays(listing)
+        code = use_case.exit_code(results)
+        outcomes.of_verify(results, code, run)
     rows = [tables.verified(each) for each in results]
     _print(json.dumps(rows, indent=1) if as_json else tables.verification(results))
-    _exit(use_case.exit_code(results))
+    _exit(code)
 
 
 @cli.command()
@@ -128,18 +144,22 @@ def restore(
     instance: str | None,
 ) -> None:
     """Restore a backup into an empty database and Kimai's folder."""
+    from sidecar import outcomes
     from sidecar import restore as use_case
 
     app = App.load(os.environ, instance)
-    with progress() as shown:
-        report = use_case.restore(
-            app.restore_job(shown),
-            reference,
-            only=only,
-            accept_unknown_version=accept_unknown_version,
-            discard_killed=discard_killed,
-            dry_run=dry_run,
-        )
+    with nullcontext() if dry_run else app.recorded("restore") as run:
+        with progress() as shown:
+            report = use_case.restore(
+                app.restore_job(run.watch(shown) if run else shown),
+                reference,
+                only=only,
+                accept_unknown_version=accept_unknown_version,
+                discard_killed=discard_killed,
+                dry_run=dry_run,
+            )
+        if run:
+            outcomes.of_restore(report, run)
     _print(tables.report(report))
 
 
@@ -154,17 +174,21 @@ def prune(dry_run: bool, as_json: bool, instance: str | None) -> None:
     """
     from datetime import UTC, datetime
 
+    from sidecar import outcomes
     from sidecar import prune as use_case
 
     app = App.load(os.environ, instance)
     if instance is not None:
         _listing(app, instance)
-    with app.state.lock("prune", of_kimai=False):
-        results = use_case.prune(
-            app.storages, app.instance, app.targets.policy_of, datetime.now(UTC), app.settings.timezone, dry_run=dry_run
-        )
+    with nullcontext() if dry_run else app.recorded("prune") as run:
+        with app.state.lock("prune", of_kimai=False):
+            now, tz = datetime.now(UTC), app.settings.timezone
+            results = use_case.prune(app.storages, app.instance, app.targets.policy_of, now, tz, dry_run=dry_run)
+        code = Exit.STORAGE if any(result.failure for result in results) else Exit.DONE
+        if run:
+            outcomes.of_prune(results, code, run)
     _print(json.dumps(tables.decisions(results), indent=1) if as_json else tables.pruned(results, dry_run=dry_run))
-    _exit(Exit.STORAGE if any(result.failure for result in results) else Exit.DONE)
+    _exit(code)
 
 
 @cli.command()
@@ -199,6 +223,14 @@ def run() -> None:
     app = App.load(os.environ)
     app.refuse_what_is_not_there_yet()
     daemon.run(app.settings.backup_schedule, stop, app.end_run)
+
+
+@cli.command(hidden=True)
+def look() -> None:
+    """What lies on the targets, as the daemon asks for it: one JSON document."""
+    import msgspec
+
+    _print(msgspec.json.encode(App.load(os.environ).look()).decode())
 
 
 @cli.command()
@@ -247,7 +279,7 @@ def main() -> NoReturn:
         sys.exit(Exit.USAGE)
     except KimaiBackupError as error:
         log.debug("traceback", exc_info=True)
-        _fail(str(error), error.exit_code)
+        _fail("" if error.is_told else str(error), error.exit_code)
     except BrokenPipeError:
         # Whoever read our output has had enough; stdout can't even be flushed any more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

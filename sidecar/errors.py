@@ -21,9 +21,13 @@ class Exit(IntEnum):
 
 
 class KimaiBackupError(Exception):
-    """What went wrong, with the value, and what to do next, in one line each."""
+    """What went wrong, with the value, and what to do next, in one line each.
+
+    `is_told`: the log has it already, so that it need not be told once more at the end.
+    """
 
     exit_code = Exit.FAULT
+    is_told = False
 
     def __init__(self, what: str, *, mend: str = "") -> None:
         super().__init__(what)

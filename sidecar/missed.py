@@ -25,7 +25,7 @@ class Sent:
     """The IDs that a target has now got, what ended that early, and the IDs whose local copy is damaged."""
 
     ids: list[str] = field(default_factory=list)
-    failed: list[StorageFailed] = field(default_factory=list)
+    failed: StorageFailed | None = None
     damaged: list[str] = field(default_factory=list)
 
 
@@ -59,7 +59,7 @@ def send_missed(
                 sent.ids.append(str(backup.id))
     except StorageFailed as error:
         log.error("target %s failed: %s", target.name, error)  # noqa: TRY400 - one line
-        sent.failed.append(error)
+        sent.failed = error
     return sent
 
 

@@ -16,10 +16,10 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Published:
-    """The names of the targets that took a backup, and the failures of those that did not."""
+    """The names of the targets that took a backup, and by name the failures of those that did not."""
 
     targets: list[str] = field(default_factory=list)
-    failed: list[StorageFailed] = field(default_factory=list)
+    failed: dict[str, StorageFailed] = field(default_factory=dict)
 
 
 def publish(storages: Sequence[Storage], manifest: Manifest, spooled: Path, progress: Progress) -> Published:
@@ -36,11 +36,11 @@ def publish(storages: Sequence[Storage], manifest: Manifest, spooled: Path, prog
             put_backup(storage, archive_key(backup_id), backup_id, manifest, manifest.archive, spooled)
         except StorageFailed as error:
             log.error("target %s failed: %s", storage.name, error)  # noqa: TRY400 - one line
-            done.failed.append(error)
+            done.failed[storage.name] = error
         else:
             done.targets.append(storage.name)
     if not done.targets:
-        raise done.failed[0]
+        raise next(iter(done.failed.values()))
     return done
 
 

@@ -138,7 +138,7 @@ class State:
         """Put the note down so that it outlives a power cut, before what it tells of is done."""
         path = self.journal
         try:
-            _write_whole(path, msgspec.json.encode(note))
+            write_whole(path, msgspec.json.encode(note))
         except OSError as error:
             raise StorageFailed(
                 f"{path}, the journal of the restore, can't be written: {error.strerror}",
@@ -195,7 +195,7 @@ def _is_free(descriptor: int) -> bool:
     return True
 
 
-def _write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Write a file that is there whole or not at all, even after a power cut. Raises `OSError`."""
     temporary = path.with_suffix(".part")
     with temporary.open("wb") as file:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sidecar.retention import Policy
     from sidecar.storage.base import Storage
     from sidecar.storage.local import LocalStorage
+    from sidecar.storage.retrying import RetryingStorage
     from sidecar.storage.s3 import Options, S3Storage
 
 log = logging.getLogger(__name__)
@@ -61,12 +62,20 @@ class Targets:
         """Every target, local first. Raises `ConfigurationError` where there is none."""
         if not self.impatient:
             raise ConfigurationError("there is no target", mend="Set BACKUP_DIR or S3_BUCKET, or both.")
+        found: list[Storage] = [each for each in (self.local, self._patient) if each is not None]
+        return found
+
+    @cached_property
+    def _patient(self) -> "RetryingStorage | None":
         if self.s3 is None:
-            return self.impatient
+            return None
         from sidecar.storage.retrying import RetryingStorage
 
-        patient = RetryingStorage(self.s3, self._settings.retry_deadline)
-        return [patient if storage is self.s3 else storage for storage in self.impatient]
+        return RetryingStorage(self.s3, self._settings.retry_deadline)
+
+    def retries(self) -> int:
+        """How many calls to targets were made again so far."""
+        return self._patient.retries if self._patient else 0
 
     def policy_of(self, target: str) -> "Policy":
         """Retention as the settings say: S3_RETENTION_* over RETENTION_* for S3."""

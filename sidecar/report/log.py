@@ -4,7 +4,9 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import Literal, TextIO
@@ -17,6 +19,8 @@ Format = Literal["auto", "json", "text"]
 
 # A shorter secret is hidden only where it stands alone: the password `kimai` would blot out every ID.
 _SHORT = 8
+_LONGEST_LINE = 2000
+"""Characters of a line that is kept with its run."""
 _quote_all = partial(quote, safe="")
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), 127, *range(128, 160))}
 
@@ -80,6 +84,29 @@ def redact(text: str) -> str:
     return _redactor.redact(text)
 
 
+@contextmanager
+def tail(lines: int) -> Iterator[deque[str]]:
+    """The last so many lines of the log while the block runs, as people read them, without secrets."""
+    kept: deque[str] = deque(maxlen=lines)
+    handler = _Tail(kept)
+    handler.setFormatter(_Formatter(is_text=True, run_id=None, with_traceback=False))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield kept
+    finally:
+        root.removeHandler(handler)
+
+
+class _Tail(logging.Handler):
+    def __init__(self, kept: deque[str]) -> None:
+        super().__init__()
+        self._kept = kept
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._kept.append(self.format(record)[:_LONGEST_LINE])
+
+
 class _Handler(logging.StreamHandler[TextIO]):
     """Asks for stderr at each line: a progress bar puts its own there, so that lines run above the bar."""
 
@@ -111,10 +138,13 @@ class _Formatter(logging.Formatter):
         message, error = redact(record.getMessage()), redact(self._error(record))
         if self._is_text:
             text = f"{message}\n{error}" if error else message
-            return f"{at} {level:<7} {text.translate(_CONTROL)}"
+            run = f"[{self._run_id}] " if self._run_id else ""
+            return f"{at} {level:<7} {run}{text.translate(_CONTROL)}"
         line = {"time": at, "level": level, "logger": record.name, "message": message}
         further = {"run_id": self._run_id, "error": error}
-        return json.dumps(line | {key: value for key, value in further.items() if value})
+        # What a line says in figures as well; names and numbers, and texts that were redacted where they came from.
+        fields = getattr(record, "fields", {})
+        return json.dumps(line | {key: value for key, value in further.items() if value} | fields)
 
     def _error(self, record: logging.LogRecord) -> str:
         if not record.exc_info or record.exc_info[1] is None:

@@ -58,6 +58,41 @@ class _Quiet:
         pass
 
 
+class Timed:
+    """Another progress, which remembers of each phase how long it took and how much it had to do."""
+
+    def __init__(self, shown: Progress) -> None:
+        self._shown = shown
+        self._lock = threading.Lock()
+        self._ended: list[tuple[str, float, int, Unit]] = []
+        self._current: tuple[str, Unit] | None = None
+        self._began = 0.0
+        self._done = 0
+
+    def phase(self, name: str, total: int | None = None, *, unit: Unit = "bytes") -> None:
+        """End the phase before, and begin this one."""
+        self._end()
+        self._current, self._began, self._done = (name, unit), time.monotonic(), 0
+        self._shown.phase(name, total, unit=unit)
+
+    def advance(self, amount: int = 1) -> None:
+        """So many more of the phase's unit are done."""
+        with self._lock:
+            self._done += amount
+        self._shown.advance(amount)
+
+    def phases(self) -> list[tuple[str, float, int, Unit]]:
+        """Name, seconds, amount and unit of every phase; the last one ends now."""
+        self._end()
+        return list(self._ended)
+
+    def _end(self) -> None:
+        if self._current is not None:
+            name, unit = self._current
+            self._ended.append((name, round(time.monotonic() - self._began, 3), self._done, unit))
+            self._current = None
+
+
 class _Lines:
     """A log line at the end of each phase: what was done, and in how many seconds."""
 
@@ -81,7 +116,8 @@ class _Lines:
             return
         seconds = time.monotonic() - self._began
         amount = f", {_amount(self._done, self._unit)}" if self._done else ""
-        log.info("%s: %s after %.1f s%s", self._name, how, seconds, amount)
+        fields = {"phase": self._name, "seconds": round(seconds, 3), self._unit: self._done}
+        log.info("%s: %s after %.1f s%s", self._name, how, seconds, amount, extra={"fields": fields})
         self._name = None
 
 

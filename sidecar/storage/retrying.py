@@ -25,7 +25,7 @@ class RetryingStorage:
     `deadline`: seconds, from the first failure of a call, in which further tries may begin (0: none do). Waits grow
     twofold, with jitter. They are slept in the thread that called: a signal whose handler raises ends them at once.
     A target that was given up is not waited for again until it has answered, so that a run whose target is down
-    does not take the deadline once for every call.
+    does not take the deadline once for every call. `retries` counts the tries that were not the first.
     """
 
     def __init__(self, storage: Storage, deadline: float, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -33,6 +33,7 @@ class RetryingStorage:
         self._deadline = deadline
         self._sleep = sleep
         self._given_up = False
+        self.retries = 0
 
     @property
     def name(self) -> str:
@@ -79,6 +80,7 @@ class RetryingStorage:
         return found
 
     def _tell(self, doing: str, state: tenacity.RetryCallState) -> None:
+        self.retries += 1
         error = state.outcome.exception() if state.outcome else None
         wait = state.next_action.sleep if state.next_action else 0.0
         log.warning("%s: trying to %s again in %.1f s: %s", self.name, doing, wait, error)

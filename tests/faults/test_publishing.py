@@ -88,7 +88,7 @@ def test_a_target_that_fails_keeps_no_other_from_its_backup_and_nothing_is_prune
     outcome = use_case.backup(on(job, bad, good))
     assert outcome.exit_code is Exit.PARTIAL
     assert outcome.targets == ["good"]
-    assert [error.exit_code for error in outcome.failed] == [Exit.STORAGE]
+    assert [error.exit_code for error in outcome.failed.values()] == [Exit.STORAGE]
     assert outcome.not_pruned == "a target failed"
     assert f"{old}.zip" in good.names()
     assert len(good.names()) == 4
@@ -108,7 +108,7 @@ def test_an_archive_that_can_not_be_withdrawn_is_named(job: use_case.Job, caplog
     (left,) = bad.names()
     assert f"{left} may be left on bad without a manifest: bad went away" in caplog.messages
     # What failed first is what is told.
-    assert [error.what for error in outcome.failed] == ["bad is full"]
+    assert [error.what for error in outcome.failed.values()] == ["bad is full"]
 
 
 def test_no_target_at_all_is_a_failure(job: use_case.Job, site: Site) -> None:

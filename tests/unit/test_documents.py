@@ -18,7 +18,7 @@ from tests.support import documents
 ROOT = documents.ROOT
 README = (ROOT / "README.md").read_text()
 FORMAT = (ROOT / "docs/format.md").read_text()
-COMMANDS = commands.cli.commands
+COMMANDS = {name: command for name, command in commands.cli.commands.items() if not command.hidden}
 
 
 def section(text: str, title: str) -> str:
@@ -54,7 +54,8 @@ def documented_commands() -> list[list[str]]:
 
 
 def options(command: click.Command) -> set[str]:
-    return {name for parameter in command.params for name in parameter.opts if name.startswith("--")}
+    shown = [each for each in command.params if not getattr(each, "hidden", False)]
+    return {name for parameter in shown for name in parameter.opts if name.startswith("--")}
 
 
 def test_the_exit_codes_are_the_documented_ones() -> None:

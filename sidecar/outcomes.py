@@ -1,0 +1,72 @@
+"""What is kept of a use case's outcome with its run: exit code, one sentence, and the figures."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from sidecar.tables import amount
+
+if TYPE_CHECKING:
+    from sidecar.backup import Outcome
+    from sidecar.prune import Pruned
+    from sidecar.recorder import Recording
+    from sidecar.restore import Report
+    from sidecar.verify import Verified
+
+
+def of_backup(found: "Outcome", recording: "Recording") -> None:
+    """A backup: what it holds, where it lies, what it lacks."""
+    manifest = found.manifest
+    database = manifest.database
+    facts: dict[str, Any] = {
+        "backup": manifest.id,
+        "kimai_version": manifest.kimai.version,
+        "size": manifest.archive.size if manifest.archive else 0,
+        "tables": len(database.tables),
+        "rows": sum(table.rows for table in database.tables),
+        "files": sum(file.kind == "file" for file in manifest.files),
+        "targets": found.targets,
+        "failed": {name: str(error) for name, error in found.failed.items()},
+        "lacks": [*manifest.missing, *manifest.unreadable, *database.unreadable, *manifest.changed],
+        "shrank": found.shrank,
+        "sent": len(found.sent),
+        "pruned": _count(found.pruned),
+    }
+    parts = [
+        f"{manifest.id}: {facts['tables']} tables, {facts['rows']} rows, {facts['files']} files,"
+        f" {amount(facts['size'])}, on {', '.join(found.targets)}"
+    ]
+    parts += [f"not on {name}: {error}" for name, error in facts["failed"].items()]
+    if facts["lacks"]:
+        parts.append(f"without {_some(facts['lacks'])}")
+    if found.sent:
+        parts.append(f"{len(found.sent)} earlier sent after")
+    if facts["pruned"]:
+        parts.append(f"{facts['pruned']} old deleted")
+    recording.tell(found.exit_code, "; ".join(parts), **facts)
+
+
+def of_verify(results: "Sequence[Verified]", exit_code: int, recording: "Recording") -> None:
+    """A verification: how many copies were read, and which are not whole."""
+    bad = [f"{each.id} on {each.target}: {each.problem}" for each in results if not each.whole]
+    summary = f"{len(results) - len(bad)} of {len(results)} copies are whole"
+    recording.tell(exit_code, f"{summary}; {_some(bad)}" if bad else summary, lacks=bad)
+
+
+def of_prune(results: "Sequence[Pruned]", exit_code: int, recording: "Recording") -> None:
+    """A prune: how many backups were deleted."""
+    failed = {result.target: str(result.failure) for result in results if result.failure}
+    summary = "; ".join([f"{_count(results)} old deleted", *(f"{name} failed: {why}" for name, why in failed.items())])
+    recording.tell(exit_code, summary, failed=failed, pruned=_count(results))
+
+
+def of_restore(report: "Report", recording: "Recording") -> None:
+    """A restore: what was restored."""
+    recording.tell(0, f"{report.backup} is restored")
+
+
+def _count(results: "Sequence[Pruned]") -> int:
+    return sum(len(result.deleted) for result in results)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,86 @@
+"""Runs: what a command did and how it ended, as it is remembered for health, page, metrics and notices."""
+
+import secrets
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from sidecar.errors import Exit
+
+Command = Literal["backup", "verify", "drill", "prune", "restore"]
+Trigger = Literal["hand", "schedule", "missed", "retry"]
+"""Why a run began: somebody asked, its hour came, its hour had passed while nothing ran, the one before failed."""
+
+KILLED = 137
+"""The exit code that stands for a run that was killed and so could not tell its own: 128 and SIGKILL, as shells say."""
+
+
+def new_id(now: datetime) -> str:
+    """An ID for a run, which sorts by the time it began (UTC)."""
+    return f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+
+class Phase(msgspec.Struct, frozen=True):
+    """A part of a run: how long it took in seconds, and how much it had to do in its unit."""
+
+    name: str
+    seconds: float
+    amount: int = 0
+    unit: Literal["bytes", "items"] = "bytes"
+
+
+class Started(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that has begun and not ended."""
+
+    id: str
+    command: Command
+    trigger: Trigger
+    started_at: datetime
+
+
+class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A run that has ended. Times are UTC, sizes bytes; `summary` is one sentence, an error's own where it failed.
+
+    `backup` is the ID that was made; `targets` took it, `failed` tells of each other target why not; `lacks` names
+    what was missing, unreadable or changed, `shrank` what the backup before it had and this one has not. `retries`
+    counts the calls to targets that were made again. `told` are the notices that were sent of it.
+    """
+
+    id: str
+    command: Command
+    trigger: Trigger = "hand"
+    started_at: datetime
+    finished_at: datetime
+    exit_code: int
+    summary: str
+    phases: list[Phase] = []
+    retries: int = 0
+    backup: str | None = None
+    kimai_version: str | None = None
+    size: int = 0
+    tables: int = 0
+    rows: int = 0
+    files: int = 0
+    targets: list[str] = []
+    failed: dict[str, str] = {}
+    lacks: list[str] = []
+    shrank: str | None = None
+    sent: int = 0
+    pruned: int = 0
+    told: list[str] = []
+
+    @property
+    def seconds(self) -> float:
+        """How long it took; never negative, whatever the clock did meanwhile."""
+        return max(0.0, (self.finished_at - self.started_at).total_seconds())
+
+    @property
+    def is_good(self) -> bool:
+        """All that it was to do is done."""
+        return self.exit_code == Exit.DONE
+
+    @property
+    def is_stored(self) -> bool:
+        """It did what it was to do on every target, though it may have had to do without something (exit 3)."""
+        return self.is_good or (self.exit_code == Exit.PARTIAL and not self.failed)
