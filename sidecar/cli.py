@@ -113,8 +113,10 @@ def verify(reference: str | None, as_json: bool, instance: str | None, run_id: s
     from sidecar import verify as use_case
 
     app = App.load(os.environ, instance, run_id)
+    if instance is not None:
+        _listing(app, instance)
     with app.recorded("verify", trigger) as run:
-        listing = _listing(app, instance)
+        listing = app.catalog()
         backups = [app.find("verify", reference)] if reference else list(listing.backups)
         with progress(quiet=as_json) as shown:
             results = use_case.verify(app.storages, backups, app.targets.fetch, run.watch(shown))
