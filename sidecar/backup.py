@@ -13,14 +13,14 @@ import msgspec
 
 from sidecar import __version__
 from sidecar.archive.writer import write_archive
-from sidecar.catalog import Backup, catalog, read_manifest
+from sidecar.before import Before, lacks_of, look_back
 from sidecar.database.dump import Dump, newest_migration
 from sidecar.database.server import DefinitionChanged
 from sidecar.database.snapshot import Connect, take
-from sidecar.errors import Exit, KimaiBackupError, Refused, StorageFailed
+from sidecar.errors import Exit, Refused, StorageFailed
 from sidecar.kimai.instance import Instance
 from sidecar.kimai.survey import Survey
-from sidecar.manifest import ENVIRONMENT_NAME, BackupId, Kimai, Manifest
+from sidecar.manifest import BackupId, Kimai, Manifest
 from sidecar.missed import Fetch, send_missed
 from sidecar.names import archive_key
 from sidecar.pack import Pack
@@ -110,7 +110,7 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
     with job.state.lock("backup"):
         job.state.refuse_while_restoring()
         job.spool.sweep(datetime.now(UTC))
-        before = _previous(job)
+        before = look_back(job.storages, job.instance_name)
         kimai = job.instance.identify()
         backup_id = _new_id(job, kimai.version, before.taken)
         spooled = job.spool.file(archive_key(backup_id))
@@ -138,11 +138,11 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
 def rehearse(job: Job, *, with_prune: bool = True) -> Rehearsal:
     """What a backup would read and its prune do, without writing anything."""
     kimai = job.instance.identify()
-    before = _previous(job)
+    before = look_back(job.storages, job.instance_name)
     survey = before.survey(job.instance)
     with take(job.connect, 1) as snapshot:
         tables = {table.name for table in Dump(snapshot, tool_version=__version__).schema.tables}
-    not_pruned = _why_not_prune(before, {*survey.missing, *survey.unreadable}, tables) if with_prune else "--no-prune"
+    not_pruned = before.why_not_prune({*survey.missing, *survey.unreadable}, tables) if with_prune else "--no-prune"
     pruned: Sequence[Pruned] = ()
     if not_pruned is None:
         coming = _new_id(job, kimai.version, before.taken)
@@ -150,36 +150,6 @@ def rehearse(job: Job, *, with_prune: bool = True) -> Rehearsal:
         now = max(datetime.now(UTC), coming.created_at)
         pruned = prune(job.storages, job.instance_name, job.policy_of, now, job.tz, dry_run=True, coming=coming)
     return Rehearsal(kimai, survey, len(tables), pruned, not_pruned)
-
-
-@dataclass(frozen=True)
-class _Before:
-    """The backup before this one: its manifest, if there is one that can be read; and the IDs that are `taken`."""
-
-    taken: Set[BackupId]
-    manifest: Manifest | None = None
-    unreadable: bool = False
-
-    def survey(self, instance: Instance) -> Survey:
-        if self.manifest is None:
-            return instance.survey()
-        paths = [file.path for file in self.manifest.files if file.path != ENVIRONMENT_NAME]
-        return instance.survey(paths, self.manifest.missing)
-
-
-def _previous(job: Job) -> _Before:
-    listing = catalog(job.storages, job.instance_name)
-    taken = {found.id for found in listing.backups}
-    newest: Backup | None = next((found for found in listing.backups if not found.id.safety), None)
-    if newest is None:
-        return _Before(taken)
-    for storage in job.storages:
-        if storage.name in newest.targets:
-            try:
-                return _Before(taken, read_manifest(storage, newest.id))
-            except KimaiBackupError as error:
-                log.warning("the manifest of the backup before this one, %s, can't be read: %s", newest.id, error)
-    return _Before(taken, unreadable=True)
 
 
 def _new_id(job: Job, version: str, taken: Set[BackupId]) -> BackupId:
@@ -190,7 +160,7 @@ def _new_id(job: Job, version: str, taken: Set[BackupId]) -> BackupId:
     return found
 
 
-def _pack(job: Job, backup_id: BackupId, kimai: Kimai, before: _Before, spooled: Path) -> Manifest:
+def _pack(job: Job, backup_id: BackupId, kimai: Kimai, before: Before, spooled: Path) -> Manifest:
     """Write the archive, beginning again where a table was altered under the snapshot."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -275,29 +245,9 @@ def _send_missed(job: Job, outcome: Outcome) -> None:
             outcome.damaged += sent.damaged
 
 
-def _why_not_prune_after(outcome: Outcome, previous: _Before) -> str | None:
+def _why_not_prune_after(outcome: Outcome, before: Before) -> str | None:
     """Why old backups stay: this one missed a target, or lacks what the one before it had (invariant 2)."""
     if outcome.failed:
         return "a target failed"
-    return _why_not_prune(
-        previous, _lacks(outcome.manifest), {table.name for table in outcome.manifest.database.tables}
-    )
-
-
-def _why_not_prune(previous: _Before, lacks: set[str], tables: set[str]) -> str | None:
-    if previous.unreadable:
-        return "the manifest of the backup before can't be read, so nobody knows whether this one lacks something"
-    before = previous.manifest
-    if before is None:
-        return None
-    lacking = sorted(lacks - _lacks(before))
-    if lacking:
-        return f"this backup lacks what the one before it had: {', '.join(lacking[:5])}"
-    gone = sorted({table.name for table in before.database.tables} - tables)
-    if gone:
-        return f"tables of the backup before are gone: {', '.join(gone[:5])}"
-    return None
-
-
-def _lacks(manifest: Manifest) -> set[str]:
-    return {*manifest.missing, *manifest.unreadable, *manifest.database.unreadable}
+    tables = {table.name for table in outcome.manifest.database.tables}
+    return before.why_not_prune(lacks_of(outcome.manifest), tables)
