@@ -21,15 +21,16 @@ from sidecar.errors import Exit, Refused, StorageFailed
 from sidecar.kimai.instance import Instance
 from sidecar.kimai.survey import Survey
 from sidecar.manifest import BackupId, Kimai, Manifest
-from sidecar.missed import Fetch, send_missed
+from sidecar.missed import send_missed
 from sidecar.names import archive_key
 from sidecar.pack import Pack
 from sidecar.prune import Pruned, prune
 from sidecar.publish import publish
 from sidecar.report.progress import Progress
+from sidecar.republish import Republished, republish
 from sidecar.retention import Policy
 from sidecar.state import State
-from sidecar.storage.base import Storage
+from sidecar.storage.base import Fetch, Storage
 
 log = logging.getLogger(__name__)
 
@@ -68,12 +69,14 @@ class Job:
 class Outcome:
     """How a backup ended: its manifest, where it lies, what was pruned, and the exit code.
 
-    `sent` are earlier backups that a target had missed, `damaged` those that could not be sent for that.
+    `republished` tells of archives that had no manifest, `sent` are earlier backups that a target had missed, `damaged`
+    those that could not be sent for that.
     """
 
     manifest: Manifest
     targets: list[str] = field(default_factory=list)
     failed: list[StorageFailed] = field(default_factory=list)
+    republished: Republished = field(default_factory=Republished)
     sent: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
     pruned: list[Pruned] = field(default_factory=list)
@@ -95,13 +98,14 @@ class Rehearsal:
     kimai: Kimai
     survey: Survey
     tables: int
+    republished: Republished
     pruned: Sequence[Pruned] = ()
     not_pruned: str | None = None
 
     @property
     def exit_code(self) -> Exit:
         """As the backup's, as far as it can be foreseen."""
-        lacks = self.survey.missing or self.survey.unreadable
+        lacks = self.survey.missing or self.survey.unreadable or self.republished.failed
         return Exit.PARTIAL if lacks or any(result.failure for result in self.pruned) else Exit.DONE
 
 
@@ -123,12 +127,19 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
                 spooled.unlink()
         outcome = Outcome(manifest, published.targets, published.failed)
         _tell(outcome)
+        _publish_again(job, outcome)
         _send_missed(job, outcome)
         outcome.not_pruned = _why_not_prune_after(outcome, before) if with_prune else "--no-prune"
         if outcome.not_pruned is None:
             job.progress.phase("prune")
             outcome.pruned = prune(
-                job.storages, job.instance_name, job.policy_of, datetime.now(UTC), job.tz, dry_run=False
+                job.storages,
+                job.instance_name,
+                job.policy_of,
+                datetime.now(UTC),
+                job.tz,
+                dry_run=False,
+                apart=outcome.republished.fresh,
             )
         elif with_prune:
             log.warning("nothing is pruned: %s", outcome.not_pruned)
@@ -143,13 +154,18 @@ def rehearse(job: Job, *, with_prune: bool = True) -> Rehearsal:
     with take(job.connect, 1) as snapshot:
         tables = {table.name for table in Dump(snapshot, tool_version=__version__).schema.tables}
     not_pruned = before.why_not_prune({*survey.missing, *survey.unreadable}, tables) if with_prune else "--no-prune"
+    again = republish(
+        job.storages, job.instance_name, job.fetch, job.state, datetime.now(UTC), job.progress, dry_run=True
+    )
+    if again.failed:
+        not_pruned = not_pruned or "a target failed"
     pruned: Sequence[Pruned] = ()
     if not_pruned is None:
         coming = _new_id(job, kimai.version, before.taken)
         # One made within this very second moves the new ID on by one.
         now = max(datetime.now(UTC), coming.created_at)
         pruned = prune(job.storages, job.instance_name, job.policy_of, now, job.tz, dry_run=True, coming=coming)
-    return Rehearsal(kimai, survey, len(tables), pruned, not_pruned)
+    return Rehearsal(kimai, survey, len(tables), again, pruned, not_pruned)
 
 
 def _new_id(job: Job, version: str, taken: Set[BackupId]) -> BackupId:
@@ -227,6 +243,13 @@ def _tell(outcome: Outcome) -> None:
         manifest.archive.size if manifest.archive else 0,
         ", ".join(outcome.targets),
     )
+
+
+def _publish_again(job: Job, outcome: Outcome) -> None:
+    """What lost its manifest gets it back, on each target that took this backup: the others would only fail again."""
+    storages = [storage for storage in job.storages if storage.name in outcome.targets]
+    outcome.republished = republish(storages, job.instance_name, job.fetch, job.state, datetime.now(UTC), job.progress)
+    outcome.failed += outcome.republished.failed
 
 
 def _send_missed(job: Job, outcome: Outcome) -> None:
