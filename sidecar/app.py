@@ -167,6 +167,7 @@ class App:
         return tidy.Job(
             instance_name=self.instance,
             storages=self.storages,
+            leftovers=self.targets,
             state=self.state,
             policy_of=self.targets.policy_of,
             fetch=self.targets.fetch,

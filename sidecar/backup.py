@@ -44,7 +44,7 @@ class Spool(Protocol):
     def file(self, key: str) -> Path:
         """An empty file that is to become the object of this key."""
 
-    def sweep(self, now: datetime) -> None:
+    def sweep(self, now: datetime) -> Sequence[str]:
         """Remove what killed runs of this instance left, and say so. For the holder of the lock."""
 
 

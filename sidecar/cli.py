@@ -155,7 +155,7 @@ def prune(dry_run: bool, as_json: bool, instance: str | None) -> None:
     """Delete what retention gives up.
 
     With a reason for each backup that is kept and each one that is deleted. An archive that lost its manifest is
-    checked, and published again where it is whole.
+    checked, and published again where it is whole. What killed runs left half made is removed.
     """
     from sidecar import tidy as use_case
 

@@ -158,8 +158,10 @@ def republished(found: "Republished") -> list[str]:
 
 
 def tidied(found: "Tidied", *, dry_run: bool) -> str:
-    """`prune`: what became of backups, and of archives without a manifest."""
-    return "\n".join([pruned(found.pruned, dry_run=dry_run), *republished(found.republished)])
+    """`prune`: what became of backups, of archives without a manifest, and of what was half made."""
+    done = "would be removed" if dry_run else "is removed"
+    swept = [f"{left} {done}: a run that was killed left it" for left in found.swept]
+    return "\n".join([pruned(found.pruned, dry_run=dry_run), *republished(found.republished), *swept])
 
 
 def finding(found: "Finding") -> dict[str, Any]:

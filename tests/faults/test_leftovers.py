@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from sidecar.app import App
 from tests.support.cli import DEADLINE, Site
 from tests.support.http_faults import Answer, HttpProxy, Request
 from tests.support.s3 import keys_in, settings
@@ -189,3 +191,57 @@ def test_a_store_that_falls_silent_on_the_way_is_a_failed_target(offsite: Site, 
     assert name in keys_in(s3_store, bucket)
     offsite.backup()
     assert_whole(keys_in(s3_store, bucket), 3)
+
+
+# ── What is half made ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_prune_removes_what_is_half_made_and_its_dry_run_tells(offsite: Site, s3_store: Store, bucket: str) -> None:
+    killed_before_its_manifest(offsite, "local")
+    [temporary] = [name for name in offsite.shelf() if name.startswith(".")]
+    other = temporary.replace("kimai_kimai_", "kimai_other_")
+    (offsite.backups / other).write_bytes(b"another instance's")
+    spool = offsite.state / "spool"
+    fetched, young = spool / "fetched-old", spool / "fetched-young"
+    for folder in (fetched, young):
+        folder.mkdir()
+        (folder / "x.zip").write_bytes(b"x")
+    os.utime(fetched, (0, 0))
+    dry = offsite.run("prune", "--dry-run")
+    assert dry.code == 0, dry.said
+    for left in (offsite.backups / temporary, fetched):
+        assert f"{left} would be removed: a run that was killed left it" in dry.out
+        assert left.exists()
+    ran = offsite.run("prune")
+    assert ran.code == 0, ran.said
+    for left in (offsite.backups / temporary, fetched):
+        assert f"{left} is removed: a run that was killed left it" in ran.out
+        assert not left.exists()
+    assert other in offsite.shelf()
+    assert young.exists()
+    assert "killed" not in offsite.run("prune").said
+
+
+def test_an_upload_of_ours_that_was_begun_long_ago_is_given_up(
+    offsite: Site, s3_store: Store, bucket: str, tmp_path: Path
+) -> None:
+    client, key = s3_store.client(), f"kimai_kimai_2.66.0_{OLD}.zip"
+    finished = f"kimai_kimai_2.65.0_{OLD}.zip"
+    for name in (key, finished, f"kimai_other_2.66.0_{OLD}.zip"):
+        client.create_multipart_upload(Bucket=bucket, Key=f"kimai/backups/{name}")
+    put(s3_store, bucket, finished, b"x")
+    targets = App.load(offsite.environment).targets
+    later = datetime.now(UTC) + timedelta(days=2)
+    # Nobody waits for a day to pass, and by the command's own clock it is of today.
+    assert "the upload of" not in offsite.run("prune").said
+    assert targets.sweep(later, dry_run=True) == [f"the upload of {key}"]
+    assert len(client.list_multipart_uploads(Bucket=bucket)["Uploads"]) == 3
+    assert targets.sweep(later) == [f"the upload of {key}"]
+    assert len(client.list_multipart_uploads(Bucket=bucket)["Uploads"]) == 2
+
+
+def test_a_folder_that_is_gone_ends_a_prune_as_before(site: Site) -> None:
+    site.backups.rmdir()
+    ran = site.run("prune", "--json")
+    assert (ran.code, ran.json()) == (6, [])
+    assert "does not exist" in ran.err
