@@ -3,11 +3,9 @@
 import logging
 import os
 from collections.abc import Callable, Sequence, Set
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
@@ -17,7 +15,8 @@ from sidecar.before import Before, lacks_of, look_back
 from sidecar.database.dump import Dump, newest_migration
 from sidecar.database.server import DefinitionChanged
 from sidecar.database.snapshot import Connect, take
-from sidecar.errors import Exit, Refused, StorageFailed
+from sidecar.errors import Exit, Refused, SpoolFailed, StorageFailed
+from sidecar.growing import Spool, grown
 from sidecar.kimai.instance import Instance
 from sidecar.kimai.survey import Survey
 from sidecar.manifest import BackupId, Kimai, Manifest
@@ -36,16 +35,6 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 """How often a dump is begun anew because a table was altered under its snapshot."""
-
-
-class Spool(Protocol):
-    """Where archives grow before they are published."""
-
-    def file(self, key: str) -> Path:
-        """An empty file that is to become the object of this key."""
-
-    def sweep(self, now: datetime) -> Sequence[str]:
-        """Remove what killed runs of this instance left, and say so. For the holder of the lock."""
 
 
 @dataclass(frozen=True)
@@ -117,15 +106,14 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
         before = look_back(job.storages, job.instance_name)
         kimai = job.instance.identify()
         backup_id = _new_id(job, kimai.version, before.taken)
-        spooled = job.spool.file(archive_key(backup_id))
-        try:
-            manifest = _pack(job, backup_id, kimai, before, spooled)
-            _check_unchanged(job, manifest)
-            published = publish(job.storages, manifest, spooled, job.progress)
-        finally:
-            with suppress(FileNotFoundError):
-                spooled.unlink()
-        outcome = Outcome(manifest, published.targets, published.failed)
+
+        def pack(spooled: Path) -> Manifest:
+            return _pack(job, backup_id, kimai, before, spooled)
+
+        with grown(job.spool, job.storages, archive_key(backup_id), pack) as archive:
+            _check_unchanged(job, archive.manifest)
+            published = publish(archive.storages, archive.manifest, archive.path, job.progress)
+        outcome = Outcome(archive.manifest, published.targets, [*archive.failed, *published.failed])
         _tell(outcome)
         _publish_again(job, outcome)
         _send_missed(job, outcome)
@@ -199,7 +187,7 @@ def _sync(descriptor: int, path: Path) -> None:
         os.fsync(descriptor)
     except OSError as error:
         # Where a file system finds room only now, and doesn't.
-        raise StorageFailed(f"{path} can't be written: {error.strerror}", mend="Make room there.") from error
+        raise SpoolFailed(f"{path} can't be written: {error.strerror}", mend="Make room there.") from error
 
 
 def _check_unchanged(job: Job, manifest: Manifest) -> None:

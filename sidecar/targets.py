@@ -113,6 +113,21 @@ class Targets:
                 log.error("target local failed: %s", error)  # noqa: TRY400 - one line
         return self._spool.spool(key)
 
+    def other_file(self, key: str, failed: Path) -> Path | None:
+        """The same where the local target, whose file failed, can fail alone.
+
+        None without another target, and where BACKUP_STATE_DIR lies on the same disk.
+        """
+        if self.local is None or self.s3 is None or failed.parent != self._settings.backup_dir:
+            return None
+        try:
+            if _same_disk(self._spool_folder(), failed.parent):
+                return None
+            return self._spool.spool(key)
+        except (ConfigurationError, StorageFailed) as error:
+            log.warning("nor can an archive grow in BACKUP_STATE_DIR: %s", error)
+            return None
+
     def sweep(self, now: datetime, *, dry_run: bool = False) -> list[str]:
         """Remove what killed runs of this instance left on every target, and name it; a dry run only names it.
 
@@ -209,6 +224,13 @@ class Targets:
 def copies_of(storages: "Sequence[Storage]", targets: Sequence[str]) -> "list[Storage]":
     """Those of the targets that hold a copy, in the order in which they are to be asked: local first."""
     return [storage for storage in storages if storage.name in targets]
+
+
+def _same_disk(one: Path, other: Path) -> bool:
+    try:
+        return one.stat().st_dev == other.stat().st_dev
+    except OSError:
+        return False  # One that doesn't even tell: the other one may still do.
 
 
 def _is_backup(key: str) -> bool:
