@@ -73,7 +73,8 @@ def republish(
     is not read again until its size changes, or `verify` was run. The caller holds the instance's lock.
     """
     done = Republished()
-    known = state.damaged_archives()
+    remembered = state.damaged_archives()
+    known = list(remembered)
     for storage in storages:
         try:
             listing = catalog([storage], instance)
@@ -85,7 +86,8 @@ def republish(
             done.failed.append(error)
         else:
             known = [each for each in known if each.target != storage.name] + found.damaged
-    if not dry_run and known != state.damaged_archives():
+    # An empty one always: it also removes one that can't be read.
+    if not dry_run and (known != remembered or not known):
         state.remember_damaged(known)
     return done
 

@@ -92,7 +92,7 @@ def test_a_target_that_fails_keeps_no_other_from_its_backup_and_nothing_is_prune
     assert outcome.not_pruned == "a target failed"
     assert f"{old}.zip" in good.names()
     assert len(good.names()) == 4
-    # Not even the archive: without its manifest nothing would ever delete it.
+    # Not even the archive: without its manifest the next run would have to read it all.
     assert bad.names() == []
     assert site.shelf() == []
 

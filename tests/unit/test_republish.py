@@ -273,6 +273,15 @@ def test_a_memory_that_can_not_be_read_costs_one_more_look(remote: World, text: 
     assert len(remote.storage.opened) == 1
 
 
+def test_a_memory_that_can_not_be_read_and_is_not_needed_goes(remote: World, caplog: pytest.LogCaptureFixture) -> None:
+    (remote.state.folder / "prod.damaged.json").write_bytes(b"[")
+    remote.run(dry_run=True)
+    remote.run()
+    assert caplog.text.count("can't be read, so damaged archives are looked at once more") == 2
+    remote.run()
+    assert caplog.text.count("can't be read") == 2
+
+
 def test_what_is_gone_is_forgotten(remote: World) -> None:
     remote.orphan(data=b"cut")
     remote.run()
