@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
+from sidecar import names
 from sidecar.catalog import Backup, catalog, read_manifest
 from sidecar.errors import KimaiBackupError
 from sidecar.kimai.instance import Instance
@@ -47,7 +48,9 @@ class Before:
 def look_back(storages: Sequence[Storage], instance: str) -> Before:
     """Find the newest backup that is no safety backup. Raises `StorageFailed` where no target can be listed."""
     listing = catalog(storages, instance)
-    taken = {found.id for found in listing.backups}
+    # An archive that lost its manifest has its ID all the same: it must not be overwritten.
+    orphaned = (names.parse(names.split(stray.key)[0]) for stray in listing.orphans)
+    taken = {found.id for found in listing.backups} | {found for found in orphaned if found is not None}
     newest: Backup | None = next((found for found in listing.backups if not found.id.safety), None)
     if newest is None:
         return Before(taken)
