@@ -23,7 +23,7 @@ from sidecar.site import Site
 from sidecar.state import State
 
 if TYPE_CHECKING:
-    from sidecar import backup, doctor, health, restore
+    from sidecar import backup, doctor, health, restore, tidy
     from sidecar.archive.source import Source
     from sidecar.catalog import Backup, Catalog
     from sidecar.database.server import Session
@@ -186,6 +186,21 @@ class App:
             connections=self.settings.database_connections,
             storages=self.storages,
             spool=self.targets,
+            state=self.state,
+            policy_of=self.targets.policy_of,
+            fetch=self.targets.fetch,
+            tz=self.settings.timezone,
+            progress=progress,
+        )
+
+    def tidy_job(self, progress: "Progress") -> "tidy.Job":
+        """What `prune` works with."""
+        from sidecar import tidy
+
+        return tidy.Job(
+            instance_name=self.instance,
+            storages=self.storages,
+            leftovers=self.targets,
             state=self.state,
             policy_of=self.targets.policy_of,
             fetch=self.targets.fetch,

@@ -3,48 +3,38 @@
 import logging
 import os
 from collections.abc import Callable, Sequence, Set
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
 from sidecar import __version__
 from sidecar.archive.writer import write_archive
-from sidecar.catalog import Backup, catalog, read_manifest
+from sidecar.before import Before, lacks_of, look_back
 from sidecar.database.dump import Dump, newest_migration
 from sidecar.database.server import DefinitionChanged
 from sidecar.database.snapshot import Connect, take
-from sidecar.errors import Exit, KimaiBackupError, Refused, StorageFailed
+from sidecar.errors import Exit, Refused, SpoolFailed, StorageFailed
+from sidecar.growing import Spool, grown
 from sidecar.kimai.instance import Instance
 from sidecar.kimai.survey import Survey
-from sidecar.manifest import ENVIRONMENT_NAME, BackupId, Kimai, Manifest
-from sidecar.missed import Fetch, send_missed
+from sidecar.manifest import BackupId, Kimai, Manifest
+from sidecar.missed import send_missed
 from sidecar.names import archive_key
 from sidecar.pack import Pack
 from sidecar.prune import Pruned, prune
 from sidecar.publish import publish
 from sidecar.report.progress import Progress
+from sidecar.republish import Republished, republish
 from sidecar.retention import Policy
 from sidecar.state import State
-from sidecar.storage.base import Storage
+from sidecar.storage.base import Fetch, Storage
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 """How often a dump is begun anew because a table was altered under its snapshot."""
-
-
-class Spool(Protocol):
-    """Where archives grow before they are published."""
-
-    def file(self, key: str) -> Path:
-        """An empty file that is to become the object of this key."""
-
-    def sweep(self, now: datetime) -> None:
-        """Remove what killed runs of this instance left, and say so. For the holder of the lock."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +59,14 @@ class Outcome:
     """How a backup ended: its manifest, where it lies, what was pruned, and the exit code.
 
     `failed` are targets by name that did not take all they should have, `shrank` tells what the backup before this one
-    had and this one lacks, `sent` are earlier backups that a target had missed, `damaged` those that could not be sent
-    for that.
+    had and this one lacks, `republished` what became of archives that had no manifest; `sent` are earlier backups that
+    a target had missed, `damaged` those that could not be sent for that.
     """
 
     manifest: Manifest
     targets: list[str] = field(default_factory=list)
     failed: dict[str, StorageFailed] = field(default_factory=dict)
+    republished: Republished = field(default_factory=Republished)
     sent: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
     pruned: list[Pruned] = field(default_factory=list)
@@ -98,13 +89,14 @@ class Rehearsal:
     kimai: Kimai
     survey: Survey
     tables: int
+    republished: Republished
     pruned: Sequence[Pruned] = ()
     not_pruned: str | None = None
 
     @property
     def exit_code(self) -> Exit:
         """As the backup's, as far as it can be foreseen."""
-        lacks = self.survey.missing or self.survey.unreadable
+        lacks = self.survey.missing or self.survey.unreadable or self.republished.failed
         return Exit.PARTIAL if lacks or any(result.failure for result in self.pruned) else Exit.DONE
 
 
@@ -113,27 +105,34 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
     with job.state.lock("backup"):
         job.state.refuse_while_restoring()
         job.spool.sweep(datetime.now(UTC))
-        before = _previous(job)
+        before = look_back(job.storages, job.instance_name)
         kimai = job.instance.identify()
         backup_id = _new_id(job, kimai.version, before.taken)
-        spooled = job.spool.file(archive_key(backup_id))
-        try:
-            manifest = _pack(job, backup_id, kimai, before, spooled)
-            _check_unchanged(job, manifest)
-            published = publish(job.storages, manifest, spooled, job.progress)
-        finally:
-            with suppress(FileNotFoundError):
-                spooled.unlink()
-        outcome = Outcome(manifest, published.targets, published.failed)
+
+        def pack(spooled: Path) -> Manifest:
+            return _pack(job, backup_id, kimai, before, spooled)
+
+        with grown(job.spool, job.storages, archive_key(backup_id), pack) as archive:
+            _check_unchanged(job, archive.manifest)
+            published = publish(archive.storages, archive.manifest, archive.path, job.progress)
+        outcome = Outcome(archive.manifest, published.targets, {**archive.failed, **published.failed})
         _tell(outcome)
+        _publish_again(job, outcome)
         _send_missed(job, outcome)
-        outcome.shrank = _why_not_prune(before, _lacks(manifest), {table.name for table in manifest.database.tables})
+        tables = {table.name for table in archive.manifest.database.tables}
+        outcome.shrank = before.why_not_prune(lacks_of(archive.manifest), tables)
         # Why old backups stay: this one missed a target, or lacks what the one before it had (invariant 2).
         outcome.not_pruned = ("a target failed" if outcome.failed else outcome.shrank) if with_prune else "--no-prune"
         if outcome.not_pruned is None:
             job.progress.phase("prune")
             outcome.pruned = prune(
-                job.storages, job.instance_name, job.policy_of, datetime.now(UTC), job.tz, dry_run=False
+                job.storages,
+                job.instance_name,
+                job.policy_of,
+                datetime.now(UTC),
+                job.tz,
+                dry_run=False,
+                apart=outcome.republished.fresh,
             )
         elif with_prune:
             log.warning("nothing is pruned: %s", outcome.not_pruned)
@@ -143,48 +142,23 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
 def rehearse(job: Job, *, with_prune: bool = True) -> Rehearsal:
     """What a backup would read and its prune do, without writing anything."""
     kimai = job.instance.identify()
-    before = _previous(job)
+    before = look_back(job.storages, job.instance_name)
     survey = before.survey(job.instance)
     with take(job.connect, 1) as snapshot:
         tables = {table.name for table in Dump(snapshot, tool_version=__version__).schema.tables}
-    not_pruned = _why_not_prune(before, {*survey.missing, *survey.unreadable}, tables) if with_prune else "--no-prune"
+    not_pruned = before.why_not_prune({*survey.missing, *survey.unreadable}, tables) if with_prune else "--no-prune"
+    again = republish(
+        job.storages, job.instance_name, job.fetch, job.state, datetime.now(UTC), job.progress, dry_run=True
+    )
+    if again.failed:
+        not_pruned = not_pruned or "a target failed"
     pruned: Sequence[Pruned] = ()
     if not_pruned is None:
         coming = _new_id(job, kimai.version, before.taken)
         # One made within this very second moves the new ID on by one.
         now = max(datetime.now(UTC), coming.created_at)
         pruned = prune(job.storages, job.instance_name, job.policy_of, now, job.tz, dry_run=True, coming=coming)
-    return Rehearsal(kimai, survey, len(tables), pruned, not_pruned)
-
-
-@dataclass(frozen=True)
-class _Before:
-    """The backup before this one: its manifest, if there is one that can be read; and the IDs that are `taken`."""
-
-    taken: Set[BackupId]
-    manifest: Manifest | None = None
-    unreadable: bool = False
-
-    def survey(self, instance: Instance) -> Survey:
-        if self.manifest is None:
-            return instance.survey()
-        paths = [file.path for file in self.manifest.files if file.path != ENVIRONMENT_NAME]
-        return instance.survey(paths, self.manifest.missing)
-
-
-def _previous(job: Job) -> _Before:
-    listing = catalog(job.storages, job.instance_name)
-    taken = {found.id for found in listing.backups}
-    newest: Backup | None = next((found for found in listing.backups if not found.id.safety), None)
-    if newest is None:
-        return _Before(taken)
-    for storage in job.storages:
-        if storage.name in newest.targets:
-            try:
-                return _Before(taken, read_manifest(storage, newest.id))
-            except KimaiBackupError as error:
-                log.warning("the manifest of the backup before this one, %s, can't be read: %s", newest.id, error)
-    return _Before(taken, unreadable=True)
+    return Rehearsal(kimai, survey, len(tables), again, pruned, not_pruned)
 
 
 def _new_id(job: Job, version: str, taken: Set[BackupId]) -> BackupId:
@@ -195,7 +169,7 @@ def _new_id(job: Job, version: str, taken: Set[BackupId]) -> BackupId:
     return found
 
 
-def _pack(job: Job, backup_id: BackupId, kimai: Kimai, before: _Before, spooled: Path) -> Manifest:
+def _pack(job: Job, backup_id: BackupId, kimai: Kimai, before: Before, spooled: Path) -> Manifest:
     """Write the archive, beginning again where a table was altered under the snapshot."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -218,7 +192,7 @@ def _sync(descriptor: int, path: Path) -> None:
         os.fsync(descriptor)
     except OSError as error:
         # Where a file system finds room only now, and doesn't.
-        raise StorageFailed(f"{path} can't be written: {error.strerror}", mend="Make room there.") from error
+        raise SpoolFailed(f"{path} can't be written: {error.strerror}", mend="Make room there.") from error
 
 
 def _check_unchanged(job: Job, manifest: Manifest) -> None:
@@ -255,6 +229,13 @@ def _tell(outcome: Outcome) -> None:
     log.info("%s is on %s", manifest.id, ", ".join(outcome.targets))
 
 
+def _publish_again(job: Job, outcome: Outcome) -> None:
+    """What lost its manifest gets it back, on each target that took this backup: the others would only fail again."""
+    storages = [storage for storage in job.storages if storage.name in outcome.targets]
+    outcome.republished = republish(storages, job.instance_name, job.fetch, job.state, datetime.now(UTC), job.progress)
+    outcome.failed |= outcome.republished.failed
+
+
 def _send_missed(job: Job, outcome: Outcome) -> None:
     """To each target that took this backup, those that it had missed of the first one's, which is the local one."""
     source, *others = job.storages
@@ -270,23 +251,3 @@ def _send_missed(job: Job, outcome: Outcome) -> None:
             if sent.failed is not None:
                 outcome.failed[target.name] = sent.failed
             outcome.damaged += sent.damaged
-
-
-def _why_not_prune(previous: _Before, lacks: set[str], tables: set[str]) -> str | None:
-    """What the backup before had and this one has not; None where it has it all."""
-    if previous.unreadable:
-        return "the manifest of the backup before can't be read, so nobody knows whether this one lacks something"
-    before = previous.manifest
-    if before is None:
-        return None
-    lacking = sorted(lacks - _lacks(before))
-    if lacking:
-        return f"this backup lacks what the one before it had: {', '.join(lacking[:5])}"
-    gone = sorted({table.name for table in before.database.tables} - tables)
-    if gone:
-        return f"tables of the backup before are gone: {', '.join(gone[:5])}"
-    return None
-
-
-def _lacks(manifest: Manifest) -> set[str]:
-    return {*manifest.missing, *manifest.unreadable, *manifest.database.unreadable}

@@ -82,10 +82,11 @@ class Backup:
 
 
 class Stray(NamedTuple):
-    """An object of this instance that belongs to no whole backup: named to the user, never deleted."""
+    """An object of this instance that belongs to no whole backup: named to the user, never deleted. Size in bytes."""
 
     target: str
     key: str
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -245,7 +246,7 @@ def _sort_out(
 ) -> None:
     archives = [suffix for suffix in ARCHIVE_SUFFIXES if suffix in sizes]
     if not archives:
-        broken.extend(Stray(target, f"{backup_id}{suffix}") for suffix in sizes)
+        broken.extend(Stray(target, f"{backup_id}{suffix}", size) for suffix, size in sizes.items())
         return
     if MANIFEST_SUFFIX in sizes:
         # A failure wins over a proof: the one is written before the other is removed.
@@ -253,7 +254,7 @@ def _sort_out(
         proven = PROOF_SUFFIX in sizes and not damaged
         kept = archives.pop(0)
         copies.append(Copy(target, f"{backup_id}{kept}", sizes[kept], proven, damaged))
-    orphans.extend(Stray(target, f"{backup_id}{suffix}") for suffix in archives)
+    orphans.extend(Stray(target, f"{backup_id}{suffix}", sizes[suffix]) for suffix in archives)
 
 
 def _newest_last(backup: Backup) -> tuple[datetime, BackupId]:

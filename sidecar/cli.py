@@ -79,8 +79,10 @@ def list_(as_json: bool, instance: str | None) -> None:
     listing = _listing(app, instance)
     rows = describe_all(listing.backups, app.storages)
     _print(json.dumps(rows, indent=1) if as_json else tables.backups(rows, app.instance, listing.instances))
-    for stray in (*listing.orphans, *listing.broken):
-        log.warning("%s on %s is no whole backup: try verify", stray.key, stray.target)
+    for stray in listing.orphans:
+        log.warning("%s on %s has no manifest: backup and prune mend that, or say why not", stray.key, stray.target)
+    for stray in listing.broken:
+        log.warning("%s on %s has no archive: left alone", stray.key, stray.target)
     _exit(Exit.PARTIAL if listing.failures else Exit.DONE)
 
 
@@ -107,7 +109,7 @@ def show(reference: str, as_json: bool, instance: str | None) -> None:
 def verify(reference: str | None, as_json: bool, instance: str | None, run_id: str | None, trigger: Trigger) -> None:
     """Re-read every byte against the manifest.
 
-    Of one backup, or of all where no ID is given.
+    Of one backup, or of all where no ID is given; then of archives without a manifest as well, against the one inside.
     """
     from sidecar import outcomes
     from sidecar import verify as use_case
@@ -120,7 +122,9 @@ def verify(reference: str | None, as_json: bool, instance: str | None, run_id: s
         backups = [app.find("verify", reference)] if reference else list(listing.backups)
         with progress(quiet=as_json) as shown:
             results = use_case.verify(app.storages, backups, app.targets.fetch, run.watch(shown))
-        results += [] if reference else use_case.strays(listing)
+            if not reference:
+                results += use_case.strays(app.storages, listing, app.targets.fetch, run.watch(shown))
+                app.state.forget_damaged()
         code = use_case.exit_code(results)
         outcomes.of_verify(results, code, run)
     rows = [tables.verified(each) for each in results]
@@ -172,25 +176,22 @@ def restore(
 def prune(dry_run: bool, as_json: bool, instance: str | None) -> None:
     """Delete what retention gives up.
 
-    With a reason for each backup that is kept and each one that is deleted.
+    With a reason for each backup that is kept and each one that is deleted. An archive that lost its manifest is
+    checked, and published again where it is whole. What killed runs left half made is removed.
     """
-    from datetime import UTC, datetime
-
     from sidecar import outcomes
-    from sidecar import prune as use_case
+    from sidecar import tidy as use_case
 
     app = App.load(os.environ, instance)
     if instance is not None:
         _listing(app, instance)
     with nullcontext() if dry_run else app.recorded("prune") as run:
-        with app.state.lock("prune", of_kimai=False):
-            now, tz = datetime.now(UTC), app.settings.timezone
-            results = use_case.prune(app.storages, app.instance, app.targets.policy_of, now, tz, dry_run=dry_run)
-        code = Exit.STORAGE if any(result.failure for result in results) else Exit.DONE
+        with progress(quiet=as_json) as shown:
+            found = use_case.tidy(app.tidy_job(run.watch(shown) if run else shown), dry_run=dry_run)
         if run:
-            outcomes.of_prune(results, code, run)
-    _print(json.dumps(tables.decisions(results), indent=1) if as_json else tables.pruned(results, dry_run=dry_run))
-    _exit(code)
+            outcomes.of_tidying(found, run)
+    _print(json.dumps(tables.decisions(found.pruned), indent=1) if as_json else tables.tidied(found, dry_run=dry_run))
+    _exit(found.exit_code)
 
 
 @cli.command()

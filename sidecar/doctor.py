@@ -198,17 +198,23 @@ def _store(job: Job) -> Iterator[Finding]:
 
 
 def _room(job: Job) -> Iterator[Finding]:
-    """Whether the next backup fits where the last one lies: as large as that one, or as the files for the first."""
-    if job.backup_dir is None:
+    """Whether the next backup fits where it grows: as large as the newest one, or as the files for the first.
+
+    Without a local folder that is the state folder, where one that is read back from S3 needs as much.
+    """
+    if not job.storages:
         return
+    if job.backup_dir is not None:
+        folder, mend = job.backup_dir, "Make room, or keep fewer backups (RETENTION_DAYS)."
+    else:
+        folder, mend = job.check_state_folder(), "Make room, or set BACKUP_STATE_DIR to a folder on a larger disk."
     backups = catalog(job.storages, job.instance_name).backups
     needed = backups[0].size if backups else job.kimai().survey().size
-    free = shutil.disk_usage(job.backup_dir).free
-    seen = f"{free} bytes free in {job.backup_dir}, the next backup needs about {needed}"
-    if free < needed:
-        yield Finding("room", seen, "Make room, or keep fewer backups (RETENTION_DAYS).", Exit.STORAGE)
-    else:
-        yield Finding("room", seen)
+    free = shutil.disk_usage(folder).free
+    seen = f"{free} bytes free in {folder}, the next backup needs about {needed}"
+    if job.backup_dir is None:
+        seen += ", to be made and to be read back"
+    yield Finding("room", seen) if free >= needed else Finding("room", seen, mend, Exit.STORAGE)
 
 
 def _clock(job: Job) -> Iterator[Finding]:

@@ -66,6 +66,10 @@ class StorageAway(StorageFailed):
     """The target does not answer, or asks for patience: the same call may work a moment later."""
 
 
+class SpoolFailed(StorageFailed):
+    """The file that an archive grows in takes no more of it."""
+
+
 class ObjectNotFound(StorageFailed):
     """The target answers, and holds no object of that name."""
 

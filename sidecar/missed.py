@@ -2,8 +2,6 @@
 
 import hashlib
 import logging
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -13,11 +11,9 @@ from sidecar.errors import Damaged, ObjectNotFound, StorageFailed
 from sidecar.publish import put_backup
 from sidecar.report.progress import Progress
 from sidecar.retention import Candidate, Policy, plan
-from sidecar.storage.base import Storage
+from sidecar.storage.base import Fetch, Storage
 
 log = logging.getLogger(__name__)
-
-Fetch = Callable[[Storage, str], AbstractContextManager[Path]]
 
 
 @dataclass

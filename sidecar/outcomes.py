@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sidecar.prune import Pruned
     from sidecar.recorder import Recording
     from sidecar.restore import Report
+    from sidecar.tidy import Tidied
     from sidecar.verify import Verified
 
 
@@ -38,6 +39,8 @@ def of_backup(found: "Outcome", recording: "Recording") -> None:
     parts += [f"not on {name}: {error}" for name, error in facts["failed"].items()]
     if facts["lacks"]:
         parts.append(f"without {_some(facts['lacks'])}")
+    if found.republished.fresh:
+        parts.append(f"{len(found.republished.fresh)} published again")
     if found.sent:
         parts.append(f"{len(found.sent)} earlier sent after")
     if facts["pruned"]:
@@ -52,11 +55,17 @@ def of_verify(results: "Sequence[Verified]", exit_code: int, recording: "Recordi
     recording.tell(exit_code, f"{summary}; {_some(bad)}" if bad else summary, lacks=bad)
 
 
-def of_prune(results: "Sequence[Pruned]", exit_code: int, recording: "Recording") -> None:
-    """A prune: how many backups were deleted."""
-    failed = {result.target: str(result.failure) for result in results if result.failure}
-    summary = "; ".join([f"{_count(results)} old deleted", *(f"{name} failed: {why}" for name, why in failed.items())])
-    recording.tell(exit_code, summary, failed=failed, pruned=_count(results))
+def of_tidying(found: "Tidied", recording: "Recording") -> None:
+    """A prune: how many backups were deleted, and what else was tidied up."""
+    failed = {result.target: str(result.failure) for result in found.pruned if result.failure}
+    failed |= {name: str(error) for name, error in found.republished.failed.items()}
+    parts = [f"{_count(found.pruned)} old deleted"]
+    if found.republished.fresh:
+        parts.append(f"{len(found.republished.fresh)} published again")
+    if found.swept:
+        parts.append(f"{len(found.swept)} leftovers removed")
+    parts += [f"{name} failed: {why}" for name, why in failed.items()]
+    recording.tell(found.exit_code, "; ".join(parts), failed=failed, pruned=_count(found.pruned))
 
 
 def of_restore(report: "Report", recording: "Recording") -> None:

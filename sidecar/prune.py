@@ -1,14 +1,14 @@
 """Delete what retention gives up: on each target only what is ours, the manifest first, with a reason."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
 from sidecar.catalog import Copy, Stray, catalog, read_manifest
 from sidecar.errors import Damaged, ObjectNotFound, StorageFailed
 from sidecar.manifest import BackupId
-from sidecar.names import failed_key, manifest_key, proof_key
+from sidecar.names import ARCHIVE_SUFFIXES, failed_key, manifest_key, proof_key
 from sidecar.retention import Candidate, Decision, Policy, plan
 from sidecar.storage.base import Storage
 
@@ -36,6 +36,11 @@ class Pruned:
     strays: tuple[Stray, ...] = ()
     failure: StorageFailed | None = None
 
+    @property
+    def broken(self) -> tuple[Stray, ...]:
+        """The strays that are no archive: nothing can be made of them. Of the archives, `republish` tells."""
+        return tuple(stray for stray in self.strays if not stray.key.endswith(ARCHIVE_SUFFIXES))
+
 
 def prune(
     storages: Sequence[Storage],
@@ -46,10 +51,12 @@ def prune(
     *,
     dry_run: bool,
     coming: BackupId | None = None,
+    apart: Set[tuple[str, BackupId]] = frozenset(),
 ) -> list[Pruned]:
     """Apply to each target the policy that its name has; a dry run decides the same and deletes nothing.
 
-    With `coming`, a dry run decides as if that backup were there already: what its own prune would do.
+    With `coming`, a dry run decides as if that backup were there already: what its own prune would do. `apart`, by
+    target and ID, is neither counted nor deleted: what this run made a backup again, as no dry run told its fate.
     A target that fails is told in its result and doesn't keep the others from being pruned. The caller
     holds the instance's lock, and calls this only after a run that succeeded.
     """
@@ -57,17 +64,20 @@ def prune(
     def decide(storage: Storage, copies: dict[BackupId, Copy]) -> tuple[Decision, ...]:
         return _decide(storage, copies, lambda found: plan(found, policy_of(storage.name), now, tz), coming)
 
-    return [_prune_target(storage, instance, decide, dry_run=dry_run or coming is not None) for storage in storages]
+    dry_run = dry_run or coming is not None
+    return [_prune_target(storage, instance, decide, apart, dry_run=dry_run) for storage in storages]
 
 
-def _prune_target(storage: Storage, instance: str, decide: Decide, *, dry_run: bool) -> Pruned:
+def _prune_target(
+    storage: Storage, instance: str, decide: Decide, apart: Set[tuple[str, BackupId]], *, dry_run: bool
+) -> Pruned:
     result = Pruned(storage.name)
     try:
         listing = catalog([storage], instance)
         strays = listing.orphans + listing.broken
-        copies = {backup.id: backup.copies[0] for backup in listing.backups}
+        copies = {each.id: each.copies[0] for each in listing.backups if (storage.name, each.id) not in apart}
         result = replace(result, strays=strays, decisions=decide(storage, copies))
-        for stray in strays:
+        for stray in listing.broken:  # The others are told of by `republish`.
             log.warning("%s on %s is no whole backup: left alone", stray.key, stray.target)
         if not dry_run:
             for decision in result.decisions:

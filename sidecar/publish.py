@@ -53,7 +53,7 @@ def put_backup(
         _check_stored(storage, key, archive)
         storage.put(manifest_key(backup_id), encode(manifest))
     except BaseException:
-        # Without its manifest the archive is no backup, and nothing would ever delete it.
+        # Without its manifest the archive is no backup, and the next run would have to read it all.
         try:
             storage.delete(key)
         except StorageFailed as error:

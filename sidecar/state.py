@@ -44,6 +44,19 @@ class RestoreNote(msgspec.Struct, kw_only=True):
     expected: Database | None = None
 
 
+class DamagedArchive(msgspec.Struct, kw_only=True, frozen=True):
+    """An archive without a manifest that was read and is not whole: where it lies, its size in bytes, and why.
+
+    `tool_version` found it so; a newer one may know better.
+    """
+
+    target: str
+    key: str
+    size: int
+    why: str
+    tool_version: str
+
+
 class State:
     """The folder of one machine's state; made where it is missing, as it holds nothing that can't be made anew."""
 
@@ -52,6 +65,7 @@ class State:
         # Two instances' names may mean one Kimai: who works on its folder must be alone as well.
         self._target = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:12]
         self._locks = (f"{instance}.lock", f"{self._target}.lock")
+        self._damaged = f"{instance}.damaged.json"
 
     @property
     def folder(self) -> Path:
@@ -148,6 +162,32 @@ class State:
     def clear_restore_note(self) -> None:
         """The restore has ended, one way or the other."""
         self.journal.unlink(missing_ok=True)
+
+    def damaged_archives(self) -> list[DamagedArchive]:
+        """What runs before this one have found damaged; nothing where that can't be read, as it can be found again."""
+        try:
+            found = (self._folder / self._damaged).read_bytes()
+            return msgspec.json.decode(found, type=list[DamagedArchive])
+        except FileNotFoundError:
+            return []
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            log.warning("%s can't be read, so damaged archives are looked at once more: %s", self._damaged, error)
+            return []
+
+    def remember_damaged(self, found: list[DamagedArchive]) -> None:
+        """Keep these in mind, and no others. For the holder of the lock; a failure costs no more than another look."""
+        path = self._folder / self._damaged
+        try:
+            if found:
+                write_whole(self.folder / self._damaged, msgspec.json.encode(found))
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("%s can't be written, so damaged archives are looked at once more: %s", path, error.strerror)
+
+    def forget_damaged(self) -> None:
+        """Have every archive without a manifest looked at again by the next run that can put one beside it."""
+        self.remember_damaged([])
 
     @property
     def journal(self) -> Path:

@@ -8,7 +8,9 @@ if TYPE_CHECKING:
     from sidecar.doctor import Finding
     from sidecar.manifest import Manifest
     from sidecar.prune import Pruned
+    from sidecar.republish import Republished
     from sidecar.restore import Report
+    from sidecar.tidy import Tidied
     from sidecar.verify import Verified
 
 
@@ -82,8 +84,10 @@ def rehearsal(found: "Rehearsal") -> str:
     lines += [f"missing     {name}" for name in survey.missing]
     lines += [f"unreadable  {name}" for name in survey.unreadable]
     if found.not_pruned:
-        return "\n".join([*lines, f"nothing would be pruned: {found.not_pruned}"])
-    return "\n".join([*lines, "", pruned(found.pruned, dry_run=True)])
+        lines += [f"nothing would be pruned: {found.not_pruned}"]
+    else:
+        lines += ["", pruned(found.pruned, dry_run=True)]
+    return "\n".join([*lines, *republished(found.republished)])
 
 
 def verification(results: "Sequence[Verified]") -> str:
@@ -143,9 +147,21 @@ def pruned(results: "Sequence[Pruned]", *, dry_run: bool) -> str:
         for decision in result.decisions
     ]
     lines = [grid(("BACKUP", "WHERE", "", "WHY"), rows) if rows else "no backups"]
-    lines += [f"{stray.key} on {stray.target} is no whole backup: left alone" for r in results for stray in r.strays]
+    lines += [f"{stray.key} on {stray.target} is no whole backup: left alone" for r in results for stray in r.broken]
     lines += [f"{result.target} failed: {result.failure}" for result in results if result.failure]
     return "\n".join(lines)
+
+
+def republished(found: "Republished") -> list[str]:
+    """What became of archives without a manifest, and which target kept that from being seen."""
+    return [*map(str, found.fates), *(f"a target failed: {failure}" for failure in found.failed)]
+
+
+def tidied(found: "Tidied", *, dry_run: bool) -> str:
+    """`prune`: what became of backups, of archives without a manifest, and of what was half made."""
+    done = "would be removed" if dry_run else "is removed"
+    swept = [f"{left} {done}: a run that was killed left it" for left in found.swept]
+    return "\n".join([pruned(found.pruned, dry_run=dry_run), *republished(found.republished), *swept])
 
 
 def finding(found: "Finding") -> dict[str, Any]:

@@ -122,34 +122,66 @@ class Targets:
                 log.error("target local failed: %s", error)  # noqa: TRY400 - one line
         return self._spool.spool(key)
 
-    def sweep(self, now: datetime) -> None:
-        """Remove what killed runs of this instance left on every target, naming it. For the holder of the lock."""
+    def other_file(self, key: str, failed: Path) -> Path | None:
+        """The same where the local target, whose file failed, can fail alone.
 
-        def is_ours(key: str) -> bool:
-            return names.belongs_to(key, self._instance)
+        None without another target, and where BACKUP_STATE_DIR lies on the same disk.
+        """
+        if self.local is None or self.s3 is None or failed.parent != self._settings.backup_dir:
+            return None
+        try:
+            if _same_disk(self._spool_folder(), failed.parent):
+                return None
+            return self._spool.spool(key)
+        except (ConfigurationError, StorageFailed) as error:
+            log.warning("nor can an archive grow in BACKUP_STATE_DIR: %s", error)
+            return None
 
-        self._spool.sweep(now, 0, is_ours)
-        self._sweep_fetched(now)
-        sweeps: list[tuple[str, Callable[[], object]]] = []
+    def sweep(self, now: datetime, *, dry_run: bool = False) -> list[str]:
+        """Remove what killed runs of this instance left on every target, and name it; a dry run only names it.
+
+        For the holder of the lock.
+        """
+        found = self._sweep_folder(self._spool, now, dry_run=dry_run) + self._sweep_fetched(now, dry_run=dry_run)
+        sweeps: list[tuple[str, Callable[[], list[str]]]] = []
         if (local := self.local) is not None:
-            sweeps.append(("local", lambda: local.sweep(now, 0, is_ours)))
+            sweeps.append(("local", lambda: self._sweep_folder(local, now, dry_run=dry_run)))
         if (s3 := self.s3) is not None:
-            # A day, as an upload under way belongs to a machine that may not be this one.
-            sweeps.append(("s3", lambda: s3.sweep(now, _DAY, is_ours)))
+            sweeps.append(("s3", lambda: self._sweep_store(s3, now, dry_run=dry_run)))
         for name, sweep in sweeps:
             try:
-                sweep()
+                found += sweep()
             except StorageFailed as error:
                 if len(sweeps) == 1 and self.local is not None:
                     raise
                 log.warning("what killed runs left on target %s can't be looked for: %s", name, error)
+        return found
 
-    def _sweep_fetched(self, now: datetime) -> None:
-        for path in self._spool_folder().glob(f"{_FETCHED}*"):
+    def _is_ours(self, key: str) -> bool:
+        return names.belongs_to(key, self._instance)
+
+    def _sweep_folder(self, folder: "LocalStorage", now: datetime, *, dry_run: bool) -> list[str]:
+        sweep = folder.leftovers if dry_run else folder.sweep
+        return [str(path) for path in sweep(now, 0, self._is_ours)]
+
+    def _sweep_store(self, store: "S3Storage", now: datetime, *, dry_run: bool) -> list[str]:
+        # A day, as an upload under way belongs to a machine that may not be this one.
+        if not dry_run:
+            return [f"the upload of {key}" for key in store.sweep(now, _DAY, self._is_ours)]
+        begun = [key for key, _ in store.leftovers(now, _DAY, self._is_ours)]
+        there = {found.key for found in store.list()} if begun else set()
+        return [f"the upload of {key}" for key in begun if key not in there]
+
+    def _sweep_fetched(self, now: datetime, *, dry_run: bool) -> list[str]:
+        found = []
+        for path in sorted(self._spool_folder().glob(f"{_FETCHED}*")):
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < now.timestamp() - _DAY:
-                    shutil.rmtree(path, ignore_errors=True)
-                    log.warning("removed %s, which a run that was killed had fetched", path)
+                    found.append(str(path))
+                    if not dry_run:
+                        shutil.rmtree(path, ignore_errors=True)
+                        log.warning("removed %s, which a run that was killed had fetched", path)
+        return found
 
     @cached_property
     def _spool(self) -> "LocalStorage":
@@ -201,6 +233,13 @@ class Targets:
 def copies_of(storages: "Sequence[Storage]", targets: Sequence[str]) -> "list[Storage]":
     """Those of the targets that hold a copy, in the order in which they are to be asked: local first."""
     return [storage for storage in storages if storage.name in targets]
+
+
+def _same_disk(one: Path, other: Path) -> bool:
+    try:
+        return one.stat().st_dev == other.stat().st_dev
+    except OSError:
+        return False  # One that doesn't even tell: the other one may still do.
 
 
 def _is_backup(key: str) -> bool:

@@ -1,20 +1,18 @@
 """Verify: re-read every byte of a backup, on each target that holds it, against its manifest."""
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from sidecar import names
 from sidecar.archive.reader import ArchiveReader
-from sidecar.catalog import Backup, Catalog, read_manifest
-from sidecar.errors import Damaged, Exit, StorageFailed
+from sidecar.catalog import Backup, Catalog, Stray, read_manifest
+from sidecar.errors import Damaged, Exit, NoSuchBackup, StorageFailed
 from sidecar.report.progress import Progress
-from sidecar.storage.base import Storage
+from sidecar.republish import read_whole
+from sidecar.storage.base import Fetch, Storage
 
 log = logging.getLogger(__name__)
-
-Fetch = Callable[[Storage, str], AbstractContextManager[Path]]
 
 
 @dataclass(frozen=True)
@@ -46,11 +44,16 @@ def verify(storages: Sequence[Storage], backups: Sequence[Backup], fetch: Fetch,
     ]
 
 
-def strays(listing: Catalog) -> list[Verified]:
-    """What of the instance belongs to no whole backup: an archive without manifest, a manifest without archive."""
-    found = [(stray, "has no manifest beside it") for stray in listing.orphans]
-    found += [(stray, "has no archive beside it") for stray in listing.broken]
-    return [Verified(stray.key, stray.target, 0, problem) for stray, problem in found]
+def strays(storages: Sequence[Storage], listing: Catalog, fetch: Fetch, progress: Progress) -> list[Verified]:
+    """What of the instance belongs to no whole backup: an archive without manifest, a manifest without archive.
+
+    An archive is read to its end all the same, against the manifest inside.
+    """
+    by_name = {storage.name: storage for storage in storages}
+    found = [_verify_orphan(by_name[stray.target], stray, fetch, progress) for stray in listing.orphans]
+    return found + [
+        Verified(stray.key, stray.target, stray.size, "has no archive beside it") for stray in listing.broken
+    ]
 
 
 def _verify_copy(storage: Storage, backup: Backup, key: str, fetch: Fetch, progress: Progress) -> Verified:
@@ -68,6 +71,23 @@ def _verify_copy(storage: Storage, backup: Backup, key: str, fetch: Fetch, progr
         log.error("%s on %s can't be read: %s", backup.id, storage.name, error)  # noqa: TRY400 - one line
         return Verified(str(backup.id), storage.name, backup.size, f"can't be read: {error}", unread=True)
     return Verified(str(backup.id), storage.name, backup.size, problem)
+
+
+def _verify_orphan(storage: Storage, stray: Stray, fetch: Fetch, progress: Progress) -> Verified:
+    progress.phase(f"verify {stray.key} on {stray.target}", total=None)
+    stem, suffix = names.split(stray.key)
+    backup_id = names.parse(stem)
+    problem, unread = "has no manifest beside it", False
+    try:
+        if backup_id is not None and suffix != names.ENCRYPTED_SUFFIX:
+            with fetch(storage, stray.key) as path:
+                read_whole(path, backup_id, progress)
+            problem += ", yet is whole by the one inside"
+    except Damaged as error:
+        problem += f", and {error}"
+    except (NoSuchBackup, StorageFailed) as error:
+        problem, unread = f"{problem}, and can't be read: {error}", True
+    return Verified(stray.key, stray.target, stray.size, problem, unread)
 
 
 def exit_code(results: Sequence[Verified]) -> Exit:

@@ -12,7 +12,7 @@ from sidecar import manifest as manifests
 from sidecar.archive.entries import BLOCK, MANIFEST_LIMIT, HostileZip
 from sidecar.archive.names import escape_name, safe_path
 from sidecar.errors import Damaged
-from sidecar.manifest import DATABASE_NAME, INNER_NAME, File, Manifest
+from sidecar.manifest import DATABASE_NAME, INNER_NAME, Archive, File, Manifest
 
 _TYPES = {"file": stat.S_IFREG, "folder": stat.S_IFDIR, "link": stat.S_IFLNK}
 _OWNER_LIMIT = 2**32 - 1
@@ -53,6 +53,10 @@ class ArchiveReader:
             raise Damaged(f"{self._zip.path.name} does not end with {INNER_NAME}", mend="It is not one of our backups.")
         self._inner = manifests.decode(self._zip.read(last, MANIFEST_LIMIT))
         return self._inner
+
+    def measure(self) -> Archive:
+        """The zip's own size and SHA-256, as it lies there, which no manifest inside it can tell."""
+        return Archive(size=self._zip.size(), sha256=self._zip.sha256())
 
     def check(self, manifest: Manifest) -> None:
         """Compare the archive with its manifest in all but the entries' own bytes; afterwards `open` works.

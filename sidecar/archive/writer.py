@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
 from sidecar.archive.entries import DIRECTORY_LIMIT, ENTRIES_LIMIT
-from sidecar.errors import Refused, StorageFailed
+from sidecar.errors import Refused, SpoolFailed
 from sidecar.manifest import Archive
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def write_archive(entries: Iterable[Entry], file: BinaryIO) -> Archive:
 
     Each entry is asked for only after the one before it has been read to its end, so the last one (the
     manifest) may be made from what the others turned out to be. The file needs no seeking, and stays open:
-    fsync is the caller's. Raises `StorageFailed` where the file takes no more, `Refused` for more entries than a
+    fsync is the caller's. Raises `SpoolFailed` where the file takes no more, `Refused` for more entries than a
     restore reads (DIRECTORY_LIMIT, ENTRIES_LIMIT), `ValueError` for a name that comes twice (no reader could tell the
     two apart); errors of the entries themselves pass as they are.
     """
@@ -126,6 +126,4 @@ class _HashedFile:
         except OSError as error:
             where = getattr(self._file, "name", "the archive")
             reason = error.strerror or str(error)
-            raise StorageFailed(
-                f"{where} can't be written: {reason}", mend="Make room there, then try again."
-            ) from error
+            raise SpoolFailed(f"{where} can't be written: {reason}", mend="Make room there, then try again.") from error

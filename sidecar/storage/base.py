@@ -2,7 +2,8 @@
 
 import io
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
@@ -50,6 +51,10 @@ class Storage(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove the object; one that isn't there is no error."""
+
+
+Fetch = Callable[[Storage, str], AbstractContextManager[Path]]
+"""Gives an object as a file on this machine, for readers that must jump about in it."""
 
 
 def check_key(key: str) -> None:

@@ -18,6 +18,7 @@ from sidecar.database.server import DefinitionChanged
 from sidecar.errors import Exit, Refused, StorageFailed, Unreachable
 from sidecar.kimai.local import LocalConsole
 from sidecar.manifest import BackupId, Kimai
+from sidecar.names import archive_key
 from sidecar.report.progress import progress
 from sidecar.storage.base import ObjectInfo, Source
 from tests.standin.install import set_fault
@@ -92,7 +93,7 @@ def test_a_target_that_fails_keeps_no_other_from_its_backup_and_nothing_is_prune
     assert outcome.not_pruned == "a target failed"
     assert f"{old}.zip" in good.names()
     assert len(good.names()) == 4
-    # Not even the archive: without its manifest nothing would ever delete it.
+    # Not even the archive: without its manifest the next run would have to read it all.
     assert bad.names() == []
     assert site.shelf() == []
 
@@ -164,15 +165,18 @@ def test_a_disk_that_tells_only_at_the_end_that_it_is_full(
     assert site.shelf() == []
 
 
-def test_two_backups_within_one_second_have_ids_of_their_own(
-    job: use_case.Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     class Still(datetime):
         @classmethod
         def now(cls, tz: Any = None) -> Self:
             return cls.fromtimestamp(NOW.timestamp(), UTC)
 
     monkeypatch.setattr(use_case, "datetime", Still)
+
+
+@pytest.mark.usefixtures("stopped_clock")
+def test_two_backups_within_one_second_have_ids_of_their_own(job: use_case.Job) -> None:
     target = Recording("one")
     made = [use_case.backup(on(job, target), with_prune=False).manifest.id for _ in range(3)]
     wanted = [BackupId("kimai", "2.66.0", NOW + timedelta(seconds=seconds)) for seconds in range(3)]
@@ -181,6 +185,16 @@ def test_two_backups_within_one_second_have_ids_of_their_own(
     # Nor is one that was just made taken for the one that a dry run counts with.
     [rehearsed] = use_case.rehearse(on(job, target)).pruned
     assert [str(decision.id) for decision in rehearsed.decisions] == made[::-1]
+
+
+@pytest.mark.usefixtures("stopped_clock")
+def test_an_archive_that_lost_its_manifest_is_not_overwritten(job: use_case.Job) -> None:
+    target = Recording("one")
+    orphan = archive_key(BackupId("kimai", "2.66.0", NOW))
+    target.put(orphan, b"whoever's")
+    made = use_case.backup(on(job, target), with_prune=False).manifest.id
+    assert made == str(BackupId("kimai", "2.66.0", NOW + timedelta(seconds=1)))
+    assert target._objects[orphan] == b"whoever's"
 
 
 class Updated:

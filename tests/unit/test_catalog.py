@@ -74,7 +74,7 @@ def test_without_its_manifest_an_archive_is_an_orphan_and_no_backup(storage: Mem
     storage.put(proof_key(backup_id()), PROOF)
     listing = catalog([storage], "prod")
     assert listing.backups == ()
-    assert listing.orphans == (Stray("local", archive_key(backup_id())),)
+    assert listing.orphans == (Stray("local", archive_key(backup_id()), 1),)
     assert listing.instances == ("prod",)
 
 

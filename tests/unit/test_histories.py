@@ -1,7 +1,8 @@
 """Whatever happens to two targets, in any order: what must never be deleted is there at the end of every step."""
 
 import hashlib
-from contextlib import nullcontext
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +20,11 @@ from sidecar.names import archive_key, proof_key
 from sidecar.prune import prune
 from sidecar.publish import put_backup
 from sidecar.report.progress import progress
+from sidecar.republish import Republished, republish
 from sidecar.retention import Policy
+from sidecar.state import State
+from sidecar.storage.base import Storage
+from tests.support import archives
 from tests.support.memory_storage import MemoryStorage
 from tests.support.shelf import manifest_of
 
@@ -75,8 +80,37 @@ class World:
             except StorageFailed as error:
                 failed.append(error)
         if not failed:
-            self.catch_up()
-            self.prune()
+            again = self.republish()
+            if not again.failed:
+                self.catch_up()
+                self.prune(again.fresh)
+
+    def killed(self, target: Shaky) -> None:
+        """A backup that was killed between archive and manifest."""
+        wanted = BackupId("prod", "2.66.0", self.now.replace(microsecond=0))
+        manifest = msgspec.structs.replace(archives.manifest_of([]), id=str(wanted), instance="prod")
+        path = self.file.with_name("killed.zip")
+        archives.write_backup(path, [], manifest=manifest)
+        if not target.away and {f"{wanted}.zip"}.isdisjoint(target.keys()):
+            target.put(archive_key(wanted), path)
+
+    @contextmanager
+    def fetch(self, storage: Storage, key: str) -> Iterator[Path]:
+        with storage.open(key) as stream:
+            path = self.file.with_name(key)
+            path.write_bytes(stream.read())
+        yield path
+        path.unlink()
+
+    def republish(self) -> Republished:
+        before = {target.name: target.keys() for target in self.targets}
+        state = State(self.file.parent, "prod", self.file.parent)
+        with progress(quiet=True) as shown:
+            done = republish(self.targets, "prod", self.fetch, state, self.now, shown)
+        for target in self.targets:
+            new = {f"{backup_id}.json" for name, backup_id in done.fresh if name == target.name}
+            assert target.keys() == before[target.name] | new
+        return done
 
     def catch_up(self) -> None:
         with progress(quiet=True) as shown:
@@ -87,14 +121,16 @@ class World:
                 self.policies["s3"],
                 self.now,
                 UTC,
-                lambda *_: nullcontext(self.file),
+                self.fetch,
                 shown,
             )
         assert not sent.damaged
 
-    def prune(self) -> None:
+    def prune(self, apart: Set[tuple[str, BackupId]] = frozenset()) -> None:
         before = {target.name: must_stay(target, self.policies[target.name], self.now) for target in self.targets}
-        prune(self.targets, "prod", self.policies.__getitem__, self.now, UTC, dry_run=False)
+        for name, backup_id in apart:
+            before[name] |= {f"{backup_id}.zip", f"{backup_id}.json"}
+        prune(self.targets, "prod", self.policies.__getitem__, self.now, UTC, dry_run=False, apart=apart)
         for target in self.targets:
             assert before[target.name] <= target.keys()
 
@@ -118,6 +154,7 @@ def must_stay(target: Shaky, policy: Policy, now: datetime) -> set[str]:
     kept += [found for found in past if found.safety and now - found.created_at <= SAFETY]
     stay = {f"{found}{suffix}" for found in kept for suffix in (".zip", ".json")}
     stay |= {f"{found}.proof.json" for found in proven[:1]}
+    stay |= {key for key in keys if key.endswith(".zip") and f"{key[:-4]}.json" not in keys}
     return (stay | set(FOREIGN)) & keys
 
 
@@ -140,6 +177,7 @@ policies = st.builds(
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("run"), st.booleans(), st.booleans()),
+        st.tuples(st.just("killed"), st.sampled_from(["local", "s3"])),
         st.tuples(st.just("wait"), st.integers(1, 40 * 24)),
         st.tuples(st.just("jump"), st.integers(-400 * 24, 400 * 24)),
         st.tuples(st.just("away"), st.sampled_from(["local", "s3"]), st.booleans()),
@@ -158,6 +196,9 @@ def test_no_history_deletes_what_must_stay(archive: Path, history: list[Any]) ->
         if what == "run":
             world.run(safety=given_values[0], proven=given_values[1])
             world.now += timedelta(seconds=1)
+        elif what == "killed":
+            world.killed(getattr(world, given_values[0]))
+            world.now += timedelta(seconds=1)
         elif what in ("wait", "jump"):
             world.now += timedelta(hours=given_values[0])
         elif what == "away":
@@ -166,5 +207,6 @@ def test_no_history_deletes_what_must_stay(archive: Path, history: list[Any]) ->
             world.policies[given_values[0]] = given_values[1]
         else:
             world.prune()
+            world.republish()
     for target in world.targets:
         assert set(FOREIGN) <= target.keys()

@@ -79,10 +79,10 @@ def test_every_deletion_and_what_is_left_alone_is_logged(
     caplog.set_level(logging.INFO)
     shelve(storage, backup_id("20261122"))
     old = shelve(storage, backup_id("20260101"))
-    storage.put(archive_key(backup_id("20250101")), b"x")
+    storage.put(manifest_key(backup_id("20250101")), b"x")
     run(storage)
     assert f"deleted {old} from local: older than 60 days (325)" in caplog.text
-    assert f"{archive_key(backup_id('20250101'))} on local is no whole backup: left alone" in caplog.text
+    assert f"{manifest_key(backup_id('20250101'))} on local is no whole backup: left alone" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,186 @@
+"""Republish: an archive that lost its manifest is read to its last byte, and then gets it back from within."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from sidecar import __version__, names
+from sidecar.archive.reader import ArchiveReader
+from sidecar.catalog import LOCAL, Stray, catalog
+from sidecar.errors import Damaged, NoSuchBackup, ObjectNotFound, StorageAway, StorageFailed
+from sidecar.manifest import BackupId, Manifest, encode
+from sidecar.report.progress import Progress
+from sidecar.state import DamagedArchive, State
+from sidecar.storage.base import Fetch, Storage
+
+log = logging.getLogger(__name__)
+
+_YOUNG = timedelta(days=1)
+"""How long an archive elsewhere is left to whoever sent it: another machine may be about to put its manifest there."""
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of one archive without a manifest, or would, in words; `published` is its ID where it has one now."""
+
+    target: str
+    key: str
+    said: str
+    published: BackupId | None = None
+
+    def __str__(self) -> str:
+        return f"{self.key} on {self.target} {self.said}"
+
+
+@dataclass
+class Republished:
+    """What became of each archive that had no manifest, and by name the failures of targets."""
+
+    fates: list[Fate] = field(default_factory=list)
+    failed: dict[str, StorageFailed] = field(default_factory=dict)
+
+    @property
+    def fresh(self) -> set[tuple[str, BackupId]]:
+        """Target and ID of what is a backup again: for retention it is one from the next run on."""
+        return {(fate.target, fate.published) for fate in self.fates if fate.published is not None}
+
+
+class _Left(Exception):
+    """An archive stays as it is, and why. `damaged`: looking again would find the same."""
+
+    def __init__(self, why: str, *, damaged: bool = False) -> None:
+        super().__init__(why)
+        self.damaged = damaged
+
+
+def republish(
+    storages: Sequence[Storage],
+    instance: str,
+    fetch: Fetch,
+    state: State,
+    now: datetime,
+    progress: Progress,
+    *,
+    dry_run: bool = False,
+) -> Republished:
+    """Put beside each archive without a manifest the one from inside, where every byte is as that one says.
+
+    What can't be shown to be whole is named and stays: nothing is overwritten or deleted. One that was found damaged
+    is not read again until its size changes, or `verify` was run. The caller holds the instance's lock.
+    """
+    done = Republished()
+    remembered = state.damaged_archives()
+    known = list(remembered)
+    for storage in storages:
+        try:
+            listing = catalog([storage], instance)
+            before = [each for each in known if each.target == storage.name]
+            found = _Target(storage, {backup.id for backup in listing.backups}, before, fetch, now, progress)
+            found.look(listing.orphans, done, dry_run=dry_run)
+        except StorageFailed as error:
+            log.error("target %s failed: %s", storage.name, error)  # noqa: TRY400 - one line
+            done.failed[storage.name] = error
+        else:
+            known = [each for each in known if each.target != storage.name] + found.damaged
+    # An empty one always: it also removes one that can't be read.
+    if not dry_run and (known != remembered or not known):
+        state.remember_damaged(known)
+    return done
+
+
+def read_whole(path: Path, backup_id: BackupId, progress: Progress) -> Manifest:
+    """The manifest that belongs beside an archive, which was read to its end and is what that says.
+
+    Raises `Damaged`, `NoSuchBackup`, `StorageFailed`.
+    """
+    with ArchiveReader(path) as reader:
+        inner = reader.read_manifest()
+        if inner.id != str(backup_id) or inner.instance != backup_id.instance:
+            raise Damaged(f"the manifest inside is that of {inner.id}")
+        reader.verify(inner, progress.advance)
+        return msgspec.structs.replace(inner, archive=reader.measure())
+
+
+@dataclass
+class _Target:
+    """One target that is looked over: its whole backups, and what was and is now found damaged there."""
+
+    storage: Storage
+    whole: set[BackupId]
+    known: list[DamagedArchive]
+    fetch: Fetch
+    now: datetime
+    progress: Progress
+    damaged: list[DamagedArchive] = field(default_factory=list)
+
+    def look(self, orphans: Sequence[Stray], done: Republished, *, dry_run: bool) -> None:
+        for orphan in orphans:
+            published = None
+            try:
+                backup_id = self._id_of(orphan)
+                if dry_run:
+                    said = "has no manifest: would be checked and published again"
+                else:
+                    self._publish(orphan, backup_id)
+                    self.whole.add(backup_id)
+                    published, said = backup_id, "had no manifest: checked, and published again"
+            except _Left as left:
+                said = f"has no manifest and is left alone: {left}"
+                if left.damaged:
+                    self.damaged.append(_damaged(orphan, str(left)))
+            done.fates.append(Fate(orphan.target, orphan.key, said, published))
+            log.warning("%s", done.fates[-1])
+
+    def _id_of(self, orphan: Stray) -> BackupId:
+        """The ID in its name, where it is one to look at. Raises `_Left`."""
+        stem, suffix = names.split(orphan.key)
+        backup_id = names.parse(stem)
+        assert backup_id is not None  # noqa: S101 - the catalog has read it
+        if suffix == names.ENCRYPTED_SUFFIX:
+            raise _Left("it is encrypted, so nobody can look inside")
+        if backup_id in self.whole:
+            raise _Left(f"the manifest beside it is that of another archive, {backup_id}")
+        if self.storage.name != LOCAL and self.now - backup_id.created_at < _YOUNG:
+            raise _Left("it is not a day old, so another machine may be about to put its manifest there")
+        for each in self.known:
+            if each == _damaged(orphan, each.why):
+                raise _Left(each.why, damaged=True)
+        return backup_id
+
+    def _publish(self, orphan: Stray, backup_id: BackupId) -> None:
+        self.progress.phase(f"check {orphan.key} on {self.storage.name}", total=None)
+        manifest = self._read(orphan.key, backup_id)
+        key = names.manifest_key(backup_id)
+        if self._size(orphan.key) != orphan.size:
+            raise _Left("it changed while it was read")
+        if self._size(key) is not None:
+            raise _Left("its manifest has come meanwhile")
+        self.storage.put(key, encode(manifest))
+
+    def _read(self, key: str, backup_id: BackupId) -> Manifest:
+        """Raises `_Left`, and `StorageAway` where the target is gone; what it refuses of one archive is that one's."""
+        try:
+            with self.fetch(self.storage, key) as path:
+                return read_whole(path, backup_id, self.progress)
+        except Damaged as error:
+            raise _Left(error.what, damaged=True) from error
+        except (ObjectNotFound, NoSuchBackup) as error:
+            raise _Left("it is gone meanwhile") from error
+        except StorageAway:
+            raise
+        except StorageFailed as error:
+            raise _Left(f"it can't be read: {error}") from error
+
+    def _size(self, key: str) -> int | None:
+        try:
+            return self.storage.stat(key).size
+        except ObjectNotFound:
+            return None
+
+
+def _damaged(orphan: Stray, why: str) -> DamagedArchive:
+    return DamagedArchive(target=orphan.target, key=orphan.key, size=orphan.size, why=why, tool_version=__version__)
