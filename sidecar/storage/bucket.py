@@ -1,11 +1,13 @@
 """One bucket of an S3 store: the client that asks it, and what its refusals mean."""
 
 import logging
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import boto3
@@ -32,7 +34,6 @@ WORKERS = 4
 _CONNECT_TIMEOUT = 10
 _GONE = {"404", "NoSuchKey", "NotFound"}
 _NOTHING_SET = {"NoSuchLifecycleConfiguration", "ObjectLockConfigurationNotFoundError"}
-_TRUST = "Its certificate is not trusted here: name a file with the authority's by AWS_CA_BUNDLE."
 # No answer, or one cut short; what else a library raises is a mistake that stays one.
 _AWAY = (
     exceptions.ConnectionError,
@@ -40,11 +41,13 @@ _AWAY = (
     exceptions.IncompleteReadError,
     exceptions.ChecksumError,
 )
+_TLS = (exceptions.SSLError, exceptions.ProxyConnectionError)
 
 
 @dataclass(frozen=True)
 class Options:
     """What S3_* says. `prefix` bears no slash at its ends; `timeout` is how many seconds of silence are enough.
+    Where there is a `ca_file`, only the authorities in it are trusted; without one AWS_CA_BUNDLE and its like hold.
 
     `is_backup` tells by the key what a lock is for, `is_archive` what a storage class is for; all else stays free
     to be read, replaced and removed at once.
@@ -56,6 +59,7 @@ class Options:
     region: str | None = None
     access_key_id: str | None = None
     secret_access_key: str | None = None
+    ca_file: Path | None = None
     storage_class: str | None = None
     sse: str | None = None
     sse_kms_key_id: str | None = None
@@ -134,8 +138,29 @@ class Bucket:
             aws_access_key_id=options.access_key_id,
             aws_secret_access_key=options.secret_access_key,
         )
-        client = session.client("s3", region_name=options.region, endpoint_url=options.endpoint_url, config=config)
+        client = session.client(
+            "s3",
+            region_name=options.region,
+            endpoint_url=options.endpoint_url,
+            # None leaves it to AWS_CA_BUNDLE and the AWS configuration file.
+            verify=self._authorities(),
+            config=config,
+        )
         return cast("S3Client", _Aside(client))
+
+    def _authorities(self) -> str | None:
+        """The file of S3_CA_FILE, read once before: what is wrong with it would pass for a fault of the line."""
+        file = self.options.ca_file
+        if file is None:
+            return None
+        try:
+            ssl.create_default_context(cafile=file)
+        except OSError as error:
+            raise StorageFailed(
+                f"S3_CA_FILE: {file} holds no certificate that can be read ({error.strerror or error})",
+                mend="It must be a file of one or more certificates in PEM form.",
+            ) from error
+        return str(file)
 
     @contextmanager
     def explained(self, doing: str, key: str | None = None) -> Iterator[None]:
@@ -145,8 +170,8 @@ class Bucket:
         except exceptions.ClientError as error:
             self._refused(doing, key, error)
         except _AWAY as error:
-            if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                raise StorageFailed(self._said(doing, str(error)), mend=_TRUST) from error
+            if isinstance(error, _TLS) and (mend := refusals.trust(str(error))):
+                raise StorageFailed(self._said(doing, str(error)), mend=mend) from error
             raise StorageAway(self._said(doing, str(error))) from error
         except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError) as error:
             raise StorageFailed(
