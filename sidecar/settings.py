@@ -59,6 +59,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     s3_region: str | None = None
     s3_access_key_id: Secret | None = None
     s3_secret_access_key: Secret | None = None
+    s3_ca_file: Path | None = None
     s3_storage_class: str | None = None
     s3_sse: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = None
     s3_sse_kms_key_id: str | None = None
@@ -258,6 +259,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "s3_region": values.text(r"[A-Za-z0-9_-]+", "a region such as eu-central-1"),
     "s3_access_key_id": Secret,
     "s3_secret_access_key": Secret,
+    "s3_ca_file": values.readable_file,
     "s3_storage_class": values.text(r"[A-Z0-9_]+", "a storage class such as STANDARD_IA"),
     "s3_sse": values.choice("AES256", "aws:kms", "aws:kms:dsse"),
     "s3_sse_kms_key_id": values.text(r"[!-~]+", "a key's id, alias or ARN"),

@@ -219,6 +219,7 @@ class Targets:
             region=found.s3_region,
             access_key_id=found.s3_access_key_id.reveal() if found.s3_access_key_id else None,
             secret_access_key=found.s3_secret_access_key.reveal() if found.s3_secret_access_key else None,
+            ca_file=found.s3_ca_file,
             storage_class=found.s3_storage_class,
             sse=found.s3_sse,
             sse_kms_key_id=found.s3_sse_kms_key_id,

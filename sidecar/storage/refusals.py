@@ -48,6 +48,21 @@ _PASSING_STATUS = {408, 409, 412, 425, 429}
 _STORAGE_FULL = 507
 _LIMIT = 300
 
+# What TLS says of a certificate, in the words of OpenSSL and urllib3. Each stands: the next try is shown the same one.
+_NAME = "Name the store in S3_ENDPOINT_URL as its certificate does."
+_BUNDLE = "Let AWS_CA_BUNDLE name a file of certificates, or unset it and set S3_CA_FILE."
+_AUTHORITY = "Set S3_CA_FILE to a file with the certificate of the authority that signed the store's."
+_TRUST = {
+    "Hostname mismatch": _NAME,
+    "IP address mismatch": _NAME,
+    "doesn't match": _NAME,
+    "certificate has expired": "Have the store's certificate renewed, or look at this machine's clock.",
+    "not yet valid": "Look at this machine's clock.",
+    "CERTIFICATE_VERIFY_FAILED": _AUTHORITY,
+    "NO_CERTIFICATE_OR_CRL_FOUND": _BUNDLE,
+    "No such file": _BUNDLE,
+}
+
 # What an answer without a body, as every one to HEAD, leaves to guess.
 _BY_STATUS = {301: "PermanentRedirect", 401: "InvalidAccessKeyId", 403: "AccessDenied", _STORAGE_FULL: "QuotaExceeded"}
 
@@ -62,6 +77,11 @@ def passes(code: str, status: int) -> bool:
 def mend(code: str, status: int) -> str:
     """What the user can do about it; nothing where nobody knows."""
     return _MENDS.get(code) or _MENDS.get(_BY_STATUS.get(status, ""), "")
+
+
+def trust(said: str) -> str:
+    """What the user can do where TLS failed for want of trust; nothing where it may pass, such as a line cut off."""
+    return next((mend for words, mend in _TRUST.items() if words in said), "")
 
 
 def one_line(text: str) -> str:

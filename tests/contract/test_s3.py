@@ -267,8 +267,9 @@ def cut_off(s3_store: Store, after: int) -> Iterator[str]:
 
 def move(s3: S3Storage, url: str) -> None:
     """Let a target that is there already find its store elsewhere."""
-    s3._options = dataclasses.replace(s3._options, endpoint_url=url)
-    s3.__dict__.pop("_client")
+    bucket = s3._bucket
+    bucket.options = dataclasses.replace(bucket.options, endpoint_url=url)
+    bucket.__dict__.pop("client")
 
 
 def test_an_upload_that_was_cut_off_goes_on_with_the_parts_that_are_lacking(
@@ -307,16 +308,16 @@ def test_an_upload_that_ended_though_its_answer_was_lost_is_taken_for_ended(
     s3_store: Store, bucket: str, tmp_path: Path, big: Path
 ) -> None:
     s3 = s3_storage(s3_store, tmp_path, bucket=bucket, timeout=5)
-    complete = s3._client.complete_multipart_upload
+    complete = s3._bucket.client.complete_multipart_upload
 
     def complete_unheard(**arguments: Any) -> None:
         complete(**arguments)
         raise EndpointConnectionError(endpoint_url=s3_store.url)
 
-    s3._client.complete_multipart_upload = complete_unheard  # type: ignore[method-assign,assignment]
+    s3._bucket.client.complete_multipart_upload = complete_unheard  # type: ignore[method-assign,assignment]
     with pytest.raises(StorageAway):
         s3.put(KEY, big)
-    s3._client.complete_multipart_upload = complete  # type: ignore[method-assign]
+    s3._bucket.client.complete_multipart_upload = complete  # type: ignore[method-assign]
     s3.put(KEY, big)
     with s3.open(KEY) as stream:
         assert stream.read() == big.read_bytes()
@@ -326,7 +327,7 @@ def test_what_the_store_kept_only_in_part_is_taken_away_again(
     s3: S3Storage, s3_store: Store, bucket: str, big: Path
 ) -> None:
     """A store that says "fine" to an upload and has lost its end."""
-    client = s3._client
+    client = s3._bucket.client
 
     def complete_short(**arguments: Any) -> None:
         parts = arguments["MultipartUpload"]["Parts"][:-1]

@@ -44,10 +44,11 @@ class Store:
     reader: Key
     process: "subprocess.Popen[bytes]"
     folder: Path
+    ca_file: Path | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"https://localhost:{self.port}" if self.ca_file else f"http://127.0.0.1:{self.port}"
 
     def client(self, key: Key | None = None) -> "S3Client":
         """A bare boto3 client, as another program would have one."""
@@ -58,6 +59,7 @@ class Store:
             region_name=REGION,
             aws_access_key_id=found.access,
             aws_secret_access_key=found.secret,
+            verify=str(self.ca_file) if self.ca_file else None,
             config=Config(retries={"total_max_attempts": 3}),
         )
 
@@ -73,8 +75,8 @@ class Store:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def start() -> Store:
-    """Start a SeaweedFS on free ports of loopback."""
+def start(certificates: Path | None = None) -> Store:
+    """Start a SeaweedFS on free ports of loopback; over TLS with what `Authority.write` put into that folder."""
     folder = Path(tempfile.mkdtemp(prefix="kimai-backup-seaweed-"))
     key, reader = Key("writer", secrets.token_hex(16)), Key("reader", secrets.token_hex(16))
     identities = [
@@ -94,9 +96,11 @@ def start() -> Store:
         "-s3.port.lance=0", "-s3.iam=false", *options, "-master.telemetry=false", "-volume.max=2000",
         "-master.volumeSizeLimitMB=64",
     ]  # fmt: skip
+    if certificates:
+        command += [f"-s3.cert.file={certificates / 'server.pem'}", f"-s3.key.file={certificates / 'server.key'}"]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder)
-    store = Store(ports["s3"], key, reader, process, folder)
+    store = Store(ports["s3"], key, reader, process, folder, certificates and certificates / "ca.pem")
     try:
         _wait_for(store)
     except BaseException:
@@ -126,8 +130,8 @@ def _wait_for(store: Store) -> None:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Store]:
-    store = start()
+def running(certificates: Path | None = None) -> Iterator[Store]:
+    store = start(certificates)
     try:
         yield store
     finally:

@@ -57,6 +57,7 @@ DESIGN = [
     "S3_REGION",
     "S3_ACCESS_KEY_ID",
     "S3_SECRET_ACCESS_KEY",
+    "S3_CA_FILE",
     "S3_STORAGE_CLASS",
     "S3_SSE",
     "S3_SSE_KMS_KEY_ID",
@@ -151,7 +152,7 @@ def test_every_setting_of_the_table_is_there_and_none_else() -> None:
     fields = [field.upper() for field in Settings.__struct_fields__ if field != "sources"]
     assert fields == [field.upper() for field in _READERS]
     assert sorted(fields) == sorted(DESIGN)
-    assert sorted({*RIGHT, "DATABASE_CA_FILE"}) == sorted(DESIGN)
+    assert sorted({*RIGHT, "DATABASE_CA_FILE", "S3_CA_FILE"}) == sorted(DESIGN)
 
 
 def test_with_nothing_set_the_defaults_hold() -> None:
@@ -349,12 +350,14 @@ def test_name_and_file_together_are_refused_and_one_of_them_empty_is_fine(tmp_pa
     assert load({"RETENTION_DAYS": "31", "RETENTION_DAYS_FILE": ""}).retention_days == 31
 
 
-def test_the_ca_file_must_be_readable(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["DATABASE_CA_FILE", "S3_CA_FILE"])
+def test_the_ca_file_must_be_readable(tmp_path: Path, name: str) -> None:
     (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----")
-    environment = {"DATABASE_TLS": "verify", "DATABASE_CA_FILE": str(tmp_path / "ca.pem")}
-    assert load(environment).database_ca_file == tmp_path / "ca.pem"
-    (line,) = problems(environment | {"DATABASE_CA_FILE": str(tmp_path / "absent.pem")})
-    assert line.startswith("DATABASE_CA_FILE is ")
+    environment = {"DATABASE_TLS": "verify", "S3_BUCKET": "bucket", name: str(tmp_path / "ca.pem")}
+    assert getattr(load(environment), name.lower()) == tmp_path / "ca.pem"
+    (line,) = problems(environment | {name: str(tmp_path / "absent.pem")})
+    assert line.startswith(f"{name} is ")
+    assert "absent.pem" in line
 
 
 @pytest.mark.parametrize(

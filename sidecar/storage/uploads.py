@@ -1,0 +1,151 @@
+"""Uploads to a bucket: in one piece or in parts, gone on with after a silence, asked back once they are done."""
+
+import base64
+import hashlib
+import logging
+import os
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sidecar.errors import StorageAway, StorageFailed
+from sidecar.storage.bucket import DIGEST, WORKERS, Bucket, Lost
+from sidecar.storage.parts import PART, Slice, Span, done_in_order, spans
+
+log = logging.getLogger(__name__)
+
+_IN_MEMORY = 2 * PART
+
+
+@dataclass
+class Upload:
+    """A multipart upload under way: what it was begun for, and the ETag of each part that the store has."""
+
+    id: str
+    source: tuple[Any, ...]
+    etags: dict[int, str] = field(default_factory=dict)
+
+
+class Uploads:
+    """What is sent to the bucket, and what of it was cut off."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._unfinished: dict[str, Upload] = {}
+
+    def put_whole(self, key: str, data: bytes) -> None:
+        """Store a small object by one request."""
+        digest = hashlib.sha256(data).hexdigest()
+        # No `bytes`: these botocore would copy once more into the request.
+        body: Any = bytearray(data)
+        self._bucket.client.put_object(**self._labels(key, digest), **self._md5(body), Body=body)
+        self._ask_back(key, len(data), digest)
+
+    def put_parts(self, key: str, descriptor: int, digest: str) -> None:
+        """Store an open file in parts; where the store falls silent, those that it has are kept for the next try."""
+        status = os.fstat(descriptor)
+        source = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, digest)
+        upload = self._unfinished.pop(key, None)
+        if upload is not None and upload.source != source:
+            self.give_up(key, upload.id)
+            upload = None
+        if upload is None:
+            begun = self._bucket.client.create_multipart_upload(**self._labels(key, digest))
+            upload = Upload(begun["UploadId"], source)
+        try:
+            with self._bucket.explained(f"store {key}"):
+                self._send(key, upload, descriptor, status.st_size)
+                self._complete(key, upload)
+        except Lost:
+            # Asked twice to end it, the store has forgotten it the second time: what it has tells.
+            if self._bucket.look(key) != (status.st_size, digest):
+                raise
+        except StorageAway:
+            self._unfinished[key] = upload
+            raise
+        except BaseException:
+            self.give_up(key, upload.id)
+            raise
+        self._ask_back(key, status.st_size, digest)
+
+    def _send(self, key: str, upload: Upload, descriptor: int, size: int) -> None:
+        def send(part: Span) -> None:
+            with self._bucket.explained(f"store {key}"):
+                body: Any = Slice(descriptor, part, os.pread)
+                if part.size <= _IN_MEMORY:
+                    body = bytearray(part.size)
+                    if os.preadv(descriptor, [body], part.offset) != part.size:
+                        raise StorageFailed(f"what is to be stored as {key} has become shorter meanwhile")
+                sent = self._bucket.client.upload_part(
+                    **self._bucket.at(key),
+                    UploadId=upload.id,
+                    PartNumber=part.number,
+                    Body=body,
+                    **self._md5(body),
+                )
+                upload.etags[part.number] = sent["ETag"]
+
+        lacking = [part for part in spans(size) if part.number not in upload.etags]
+        for _ in done_in_order(lacking, send, WORKERS):
+            pass
+
+    def _complete(self, key: str, upload: Upload) -> None:
+        self._bucket.client.complete_multipart_upload(
+            **self._bucket.at(key),
+            UploadId=upload.id,
+            MultipartUpload={"Parts": [{"PartNumber": n, "ETag": upload.etags[n]} for n in sorted(upload.etags)]},
+        )
+
+    def forget(self, key: str) -> None:
+        """Give up what was cut off of the upload of this key, if anything was."""
+        upload = self._unfinished.pop(key, None)
+        if upload is not None:
+            self.give_up(key, upload.id)
+
+    def give_up(self, key: str, upload_id: str) -> None:
+        """Let the store forget an upload; a failure here must not hide the one that led here."""
+        try:
+            with self._bucket.explained(f"give up the upload of {key}"):
+                self._bucket.client.abort_multipart_upload(**self._bucket.at(key), UploadId=upload_id)
+        except Lost:
+            pass
+        except StorageFailed as error:
+            log.warning("parts of %s may be left in %s: %s", key, self._bucket.name, error)
+
+    def _ask_back(self, key: str, size: int, digest: str) -> None:
+        """Whatever the store said, what it holds is what counts."""
+        found = self._bucket.look(key)
+        if found is not None and found[1] not in (digest, None):
+            return  # another put of the same key was later
+        if found is None or found[0] != size:
+            self._bucket.client.delete_object(**self._bucket.at(key))
+            raise StorageAway(f"bucket {self._bucket.name} did not keep {key} as it was given")
+
+    def _labels(self, key: str, digest: str) -> dict[str, Any]:
+        options = self._bucket.options
+        labels: dict[str, Any] = {
+            **self._bucket.at(key),
+            "Metadata": {DIGEST: digest},
+            "ContentType": "application/json" if key.endswith(".json") else "application/octet-stream",
+        }
+        if options.storage_class and options.is_archive(key):
+            labels["StorageClass"] = options.storage_class
+        if options.sse:
+            labels["ServerSideEncryption"] = options.sse
+        if options.sse_kms_key_id:
+            labels["SSEKMSKeyId"] = options.sse_kms_key_id
+        if options.lock_mode and options.is_backup(key):
+            labels["ObjectLockMode"] = options.lock_mode
+            labels["ObjectLockRetainUntilDate"] = datetime.now(UTC) + timedelta(days=options.lock_days)
+        return labels
+
+    def _md5(self, body: bytearray | Slice) -> dict[str, Any]:
+        """What a lock asks for: a checksum in a form that every store knows."""
+        if not self._bucket.options.lock_mode:
+            return {}
+        if isinstance(body, bytearray):
+            found = hashlib.md5(body, usedforsecurity=False)
+        else:
+            found = hashlib.file_digest(body, lambda: hashlib.md5(usedforsecurity=False))
+            body.seek(0)
+        return {"ContentMD5": base64.b64encode(found.digest()).decode()}
