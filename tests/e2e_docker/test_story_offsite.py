@@ -173,6 +173,10 @@ def test_what_the_store_missed_for_three_runs_it_gets_from_the_next(kept: Kept) 
             made = newest(kept)
             assert local_objects(kept) - already == {f"{PREFIX}/{made}.zip", f"{PREFIX}/{made}.json"}
             assert already < local_objects(kept), "nothing is pruned"
+        ran = found.command("list", "--json")
+        assert ran.code == 3, ran.said
+        assert ran.json()[0] == {**ran.json()[0], "id": made, "targets": ["local"]}
+        assert found.command("health").code == 1
     missed = local_objects(kept) - before
     assert len(missed) == 2 * 3
     assert kept.bucket.keys() == before
@@ -228,11 +232,12 @@ def test_a_store_that_freezes_under_an_upload_is_given_up_in_time_and_healed_by_
             with kept.bucket.frozen():
                 began = time.monotonic()
                 out, _ = running.communicate(timeout=120)
+                print(f"the frozen store was given up after {time.monotonic() - began:.0f} s")
+                check_health_is_told_in_time(found)
     finally:
         running.kill()
         running.communicate(timeout=30)
     said = out.decode()
-    print(f"the frozen store was given up after {time.monotonic() - began:.0f} s")
     assert running.returncode == 3, said
     assert "target s3 failed" in said
     assert "Traceback" not in said
@@ -296,6 +301,15 @@ def test_where_the_machine_is_lost_the_bucket_is_enough(kept: Kept) -> None:
     assert listed(kept)[manifest["id"]] == ["local", "s3"]
     assert listed(kept)[backup] == ["s3"]
     assert there <= kept.bucket.keys()
+
+
+def check_health_is_told_in_time(found: Story) -> None:
+    """HEALTHCHECK ends a check after 20 s, and then nobody reads why: with RETRY_DEADLINE as it is by default, too."""
+    began = time.monotonic()
+    ran = found.project.exec("backup", "kimai-backup", "health", options=["--env", "RETRY_DEADLINE=300"])
+    assert ran.code == 1, ran.said
+    assert "target s3: can't list the backups" in ran.said
+    assert time.monotonic() - began < 20
 
 
 def flip(archive: Path) -> None:
