@@ -105,7 +105,9 @@ class Bucket:
         try:
             yield
         finally:
-            images.docker("update", "--cpus", "0", self.project.container(SERVICE))
+            # All that there are: 0 would mean that nothing is to be changed.
+            everything = images.docker("info", "--format", "{{.NCPU}}").strip()
+            images.docker("update", "--cpus", everything, self.project.container(SERVICE))
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
