@@ -251,8 +251,8 @@ class App:
         from sidecar import health
 
         self.refuse_what_is_not_there_yet()
-        # Looked at once a minute: each target gets one try. But none at all is a mistake.
-        return health.Job(storages=self.targets.impatient if self.storages else (), state=self.state)
+        # Looked at again and again: each target gets one brief try. But none at all is a mistake.
+        return health.Job(storages=self.targets.brief if self.storages else (), state=self.state)
 
     @contextmanager
     def open_backup(self, reference: str) -> "Iterator[Source]":

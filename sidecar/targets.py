@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 _FETCHED = "fetched-"
 _DAY = 86400
 _LONGEST_SILENCE = 60
+_BRIEF_SILENCE = 4
+"""Seconds: two tries by two addresses must fit into HEALTHCHECK's 20, or nobody reads why it failed."""
 
 
 class Targets:
@@ -56,6 +59,17 @@ class Targets:
     def impatient(self) -> "list[Storage]":
         """Every target, local first, each call tried once; there may be none."""
         return [storage for storage in (self.local, self.s3) if storage is not None]
+
+    @cached_property
+    def brief(self) -> "list[Storage]":
+        """Every target for one quick look: a store that is silent is soon said to be. There may be none."""
+        found: list[Storage] = [self.local] if self.local is not None else []
+        if self._settings.s3_bucket is not None:
+            from sidecar.storage.s3 import S3Storage
+
+            options = replace(self._options(self._settings.s3_bucket), timeout=_BRIEF_SILENCE)
+            found.append(S3Storage(options, self._spool_folder))
+        return found
 
     @cached_property
     def storages(self) -> "list[Storage]":

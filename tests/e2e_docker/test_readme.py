@@ -9,24 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.support import docker as images
-from tests.support import product
+from tests.support import product, readme
 from tests.support.product import Project
 
 pytestmark = pytest.mark.timeout(900)
 
 FOLDER = "/srv/kimai"
 """Where README's commands put the project."""
-
-
-def commands(title: str) -> str:
-    """The shell commands below one of the section's headings."""
-    readme = (images.ROOT / "README.md").read_text()
-    section = readme.partition("\n## Docker\n")[2].partition("\n## ")[0]
-    match = re.search(rf"^### {title}\n(.*?)(?=^### |\Z)", section, re.MULTILINE | re.DOTALL)
-    assert match, title
-    blocks = re.findall(r"^ *```sh\n(.*?)^ *```", match[1], re.MULTILINE | re.DOTALL)
-    assert blocks, title
-    return "".join(re.sub(r"^ +", "", block, flags=re.MULTILINE) for block in blocks)
 
 
 @pytest.fixture(scope="module")
@@ -55,21 +44,8 @@ def environment(project: Project, tmp_path_factory: pytest.TempPathFactory) -> d
 
 
 def follow(project: Project, environment: dict[str, str], title: str, start: Path) -> str:
-    """Run the commands below a heading in one shell that ends at the first failure; what they printed."""
-    script = "set -eux\n" + commands(title).replace(FOLDER, str(project.folder))
-    done = subprocess.run(
-        ["bash", "-c", script],
-        cwd=start,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-6000:]
-    return done.stdout
+    """The commands below a heading, in the project's folder instead of README's."""
+    return readme.follow("".join(readme.blocks(title)).replace(FOLDER, str(project.folder)), start, environment)
 
 
 def test_set_up_then_back_up_then_restore_on_empty_volumes(project: Project, environment: dict[str, str]) -> None:

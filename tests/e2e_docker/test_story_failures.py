@@ -43,10 +43,7 @@ def ready(flavour: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Re
 def fresh(ready: Ready) -> Story:
     """A Kimai that has just installed itself, on the volumes as they are, one file changed since the backup."""
     found = ready.story
-    found.project.stop("kimai")
-    found.empty_database()
-    found.project.start("kimai")
-    found.project.wait("kimai", "healthy")
+    found.install_anew()
     found.in_kimai("sh", "-c", f"echo changed since >{CHANGED}")
     return found
 

@@ -79,14 +79,6 @@ def begin_restore(found: Story) -> str:
     return one_off
 
 
-def empty(found: Story) -> None:
-    """A Kimai that has just installed itself."""
-    found.project.stop("kimai")
-    found.empty_database()
-    found.project.start("kimai")
-    found.project.wait("kimai", "healthy")
-
-
 # ── Backups ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -145,7 +137,7 @@ def test_after_a_kill_the_daemon_is_there_again_and_the_next_backup_tidies_up(la
 
 def test_a_restore_that_is_killed_is_known_of_and_taken_back_by_the_next(large: Large) -> None:
     found = large.story
-    empty(found)
+    found.install_anew()
     with started(found, "run", "--rm", "--no-TTY", "restore", "latest") as running:
         one_off = begin_restore(found)
         images.docker("kill", one_off)
@@ -166,7 +158,7 @@ def test_a_restore_that_is_killed_is_known_of_and_taken_back_by_the_next(large: 
 
 def test_a_database_that_dies_under_a_restore_leaves_kimai_running_and_the_next_one_heals(large: Large) -> None:
     found = large.story
-    empty(found)
+    found.install_anew()
     with started(found, "run", "--rm", "--no-TTY", "restore", "latest") as running:
         begin_restore(found)
         found.project.kill("sqldb")

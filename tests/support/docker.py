@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,11 +22,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ROOT / "tests" / "docker"
 STANDIN = ROOT / "tests" / "standin"
+WEED = Path(sys.executable).parent / "weed"
 
 BASE = "debian:trixie-slim"
 MARIADB = "kimai-backup-test/mariadb:11.8"
 MYSQL = "kimai-backup-test/mysql:9"
 HAPROXY = "kimai-backup-test/haproxy:3"
+SEAWEEDFS = "kimai-backup-test/seaweedfs:4"
 KIMAI = "kimai/kimai2:standin-{version}"
 KIMAI_MIGRATIONS = {
     "2.65.0": "Version20260802173206",
@@ -136,10 +139,7 @@ def build(recipe: Recipe) -> str:
     """Build the image unless the engine holds it as it would become; returns its tag."""
     with _one_at_a_time():
         context = recipe.pack()
-        wanted = hashlib.sha256(
-            "\n".join([image_id(BASE) or "", *(f"{key}={value}" for key, value in recipe.arguments.items())]).encode()
-            + context
-        ).hexdigest()
+        wanted = _content(recipe, context)
         if label(recipe.tag, CONTENT) != wanted:
             before = image_id(recipe.tag)
             _build(recipe, context, wanted)
@@ -148,6 +148,14 @@ def build(recipe: Recipe) -> str:
                 with contextlib.suppress(DockerError):
                     docker("image", "rm", before)
     return recipe.tag
+
+
+def _content(recipe: Recipe, context: bytes) -> str:
+    digest = hashlib.sha256(
+        "\n".join([image_id(BASE) or "", *(f"{key}={value}" for key, value in recipe.arguments.items())]).encode()
+    )
+    digest.update(context)
+    return digest.hexdigest()
 
 
 def _build(recipe: Recipe, context: bytes, content: str) -> None:
@@ -271,6 +279,12 @@ def haproxy() -> str:
     """Haproxy, as the official image runs it; not as root."""
     base()
     return build(Recipe(HAPROXY, {"": IMAGES / "haproxy"}))
+
+
+def seaweedfs() -> str:
+    """SeaweedFS: the binary that the tests without Docker start too."""
+    base()
+    return build(Recipe(SEAWEEDFS, {"": IMAGES / "seaweedfs", "weed": WEED}))
 
 
 def kimai(version: str = "2.66.0") -> str:
