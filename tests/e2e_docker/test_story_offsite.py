@@ -281,7 +281,6 @@ def test_where_the_machine_is_lost_the_bucket_is_enough(kept: Kept) -> None:
     """Every volume but the bucket's is gone, and the folder for backups is empty."""
     found = kept.story
     backup, there = newest(kept), kept.bucket.keys()
-    found.project.down(volumes=False)
     lose(found)
     found.up(*SERVICES, SERVICE)
     kept.bucket.wait()
@@ -324,6 +323,9 @@ def flip(archive: Path) -> None:
 
 def lose(found: Story) -> None:
     """All that lay on the machine; the bucket was elsewhere."""
+    # With their anonymous volumes, which nobody could tell to be ours once the containers are gone.
+    found.project.compose("rm", "--stop", "--force", "--volumes")
+    found.project.down(volumes=False)
     ours = images.docker("volume", "ls", "-q", "--filter", f"label=com.docker.compose.project={found.project.name}")
     volumes = [name for name in ours.split() if not name.endswith("_bucket")]
     assert len(volumes) == 7, volumes
