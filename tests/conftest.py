@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.support import mysql_server as mysql_servers
@@ -14,6 +15,11 @@ from tests.support.cli import Site, make_site
 from tests.support.servers import Server, mariadb
 
 CI_FORBIDS_SKIPPING = os.environ.get("CI") == "true"
+
+
+# How long an example takes says how busy the machine is: what is slow is told by pytest's own limit.
+hypothesis.settings.register_profile("house", deadline=None)
+hypothesis.settings.load_profile("house")
 
 
 def pytest_configure() -> None:
