@@ -1,6 +1,5 @@
 """Notices: what of a run somebody must be told, judged by the runs before it and by what was told of those."""
 
-import statistics
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import Literal, NamedTuple
@@ -72,10 +71,15 @@ def _failure(same: Sequence[Run], run: Run, tz: tzinfo) -> Iterator[Notice]:
     text = f"{run.command} {how}."
     if failing:
         text += f" It has been failing since {local(failing[0].started_at, tz)}, {len(failing) + 1} runs in a row."
-    # The daemon's runs alone; one by hand, or by cron, nobody repeats.
-    if run.trigger in ("schedule", "missed"):
-        text += " It is tried again after 10, 30 and 90 minutes; you hear of it when it is well again."
-    yield Notice("failure", f"{run.command} {how}", text)
+    yield Notice("failure", f"{run.command} {how}", text + _retried(run))
+
+
+def _retried(run: Run) -> str:
+    """What becomes of a run that failed: the daemon tries its own again, unless there is no sense in that."""
+    is_verdict = run.exit_code == Exit.DAMAGED and run.command != "backup"
+    if run.trigger not in ("schedule", "missed") or is_verdict or run.exit_code == Exit.USAGE:
+        return ""
+    return " It is tried again after 10, 30 and 90 minutes; you hear of it when it is well again."
 
 
 def _recovery(same: Sequence[Run], run: Run, tz: tzinfo) -> Iterator[Notice]:
@@ -102,7 +106,8 @@ def _partial(same: Sequence[Run], run: Run) -> Iterator[Notice]:
         told = [each for each in same if "partial" in each.told and _is_recent(each, run)]
         if not any(set(each.failed) >= set(run.failed) for each in told):
             names = ", ".join(run.failed)
-            yield Notice("partial", f"{run.command} is not on {names}", f"The {run.command} did not reach {names}.")
+            text = f"The {run.command} did not reach {names}.{_retried(run)}"
+            yield Notice("partial", f"{run.command} is not on {names}", text)
     elif news := _what_is_new(same, run):
         yield Notice("partial", f"{run.command} done in part", news)
     if run.shrank:
@@ -145,8 +150,10 @@ def _smaller(same: Sequence[Run], run: Run) -> Iterator[Notice]:
 
 def _much_larger(sized: Sequence[Run], run: Run) -> float:
     """The median of the forerunners' sizes where the run's is much smaller; else 0."""
-    last = [each.size for each in sized[-FORERUNNERS:]]
-    usual = statistics.median(last) if len(last) >= FEWEST else 0
+    last = sorted(each.size for each in sized[-FORERUNNERS:])
+    if len(last) < FEWEST:
+        return 0
+    usual = (last[(len(last) - 1) // 2] + last[len(last) // 2]) / 2
     return usual if run.size < usual * SMALLER else 0
 
 

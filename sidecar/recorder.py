@@ -79,7 +79,7 @@ def recorded(
         except StorageFailed as error:
             log.warning("%s", error)
         try:
-            before(started)
+            _begun(before, started)
             yield recording
         except KimaiBackupError as error:
             recording.tell(error.exit_code, str(error))
@@ -113,6 +113,15 @@ def _end(
         history.add(run, lines)
     except StorageFailed as error:
         log.warning("%s", error)
+
+
+def _begun(before: Callable[[Started], None], started: Started) -> None:
+    try:
+        before(started)
+    except Interrupted:
+        raise
+    except Exception as error:  # noqa: BLE001 - whoever can't be told of a backup is no reason to make none
+        log.warning("others may not have been told that this run began: %s: %s", type(error).__name__, error)
 
 
 def _told(after: Callable[[Run, Sequence[str]], Sequence[str]], run: Run, lines: Sequence[str]) -> list[str]:

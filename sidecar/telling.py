@@ -40,7 +40,8 @@ class Teller:
 
     def after(self, run: Run, lines: Sequence[str]) -> list[str]:
         """A run has ended and is not in the history yet. Gives the kinds of notices that somebody took."""
-        return self._tell(self.history.runs(), run, lines)
+        self._ping(run, lines)
+        return self._notify(self.history.runs(), run, lines)
 
     def tell(self, run_id: str) -> None:
         """Tell of a run that could not do it itself, as it was killed; never a second time."""
@@ -51,7 +52,10 @@ class Teller:
         run = runs[number]
         if run.told:
             return
-        if told := self._tell(runs[:number], run, self.history.log_of(run_id)):
+        # The watchdog knows of no time but now: one that went well since is what it should know.
+        if not any(each.command == run.command and each.is_stored for each in runs[number:]):
+            self._ping(run, self.history.log_of(run_id))
+        if told := self._notify(runs[:number], run, self.history.log_of(run_id)):
             # The later record of a run holds.
             self.history.add(msgspec.structs.replace(run, told=told))
 
@@ -70,14 +74,15 @@ class Teller:
         if self.heartbeat_url:
             yield f"heartbeat {self.heartbeat_url}", "is pinged at the start and the end of each backup", "", Exit.DONE
 
-    def _tell(self, before: Sequence[Run], run: Run, lines: Sequence[str]) -> list[str]:
+    def _ping(self, run: Run, lines: Sequence[str]) -> None:
         # Whoever ends a run doesn't want to wait for the watchdog, which will miss the end of it in time.
         if self.heartbeat_url and run.command == "backup" and run.exit_code != Exit.INTERRUPTED:
             beat: heartbeat.Beat = "success" if run.is_stored else "fail"
             heartbeat.ping(self.heartbeat_url, beat, short(run, lines, log.redact))
-        return self._notify(before, run, lines) if self.urls else []
 
     def _notify(self, before: Sequence[Run], run: Run, lines: Sequence[str]) -> list[str]:
+        if not self.urls:
+            return []
         notices = due(before, run, self.tz, on_success=self.on_success, unproven_days=self.unproven_days)
         if not notices:
             return []

@@ -100,6 +100,14 @@ def test_those_who_are_away_are_warnings_and_no_failure(told: Site) -> None:
     assert "t0ken" not in ran.said
 
 
+def test_debug_lines_of_libraries_hold_no_secret_either(told: Site, listener: Listener) -> None:
+    ran = told.run("backup", LOG_LEVEL="debug", NOTIFY_SUCCESS="yes")
+    assert ran.code == 0, ran.said
+    assert len(listener.notices) == 1
+    assert "pw4you" not in ran.said
+    assert "t0ken-of-the" not in ran.said
+
+
 def test_one_that_never_answers_is_left_at_once_when_told_to_end(told: Site, listener: Listener) -> None:
     listener.hangs = True
     told.extra.pop("HEARTBEAT_URL")

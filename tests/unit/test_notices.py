@@ -115,6 +115,25 @@ def test_by_cron_each_night_is_told_and_nothing_is_said_of_retries() -> None:
     assert story.night(1, 5, trigger="hand") == ["failure"]
 
 
+@pytest.mark.parametrize(
+    ("command", "code", "trigger", "is_retried"),
+    [
+        ("backup", 5, "schedule", True),
+        ("backup", 7, "missed", True),
+        ("backup", 5, "hand", False),
+        ("verify", 7, "schedule", False),
+        ("verify", 6, "schedule", True),
+        ("backup", 2, "schedule", False),
+    ],
+)
+def test_only_what_the_daemon_tries_again_is_said_to_be(
+    command: Command, code: int, trigger: Trigger, is_retried: bool
+) -> None:
+    story = Story()
+    story.night(0, code, command=command, trigger=trigger)
+    assert ("tried again" in story.text) is is_retried
+
+
 def test_a_killed_run_is_a_failure() -> None:
     story = Story()
     assert story.night(0, KILLED) == ["failure"]

@@ -133,8 +133,11 @@ def test_nothing_is_written_to_disk(listener: Listener, tmp_path: Path) -> None:
     """The root file system of the container can't be written to, and nothing of it is missed."""
     program = (
         "import sys, json; from sidecar.report import notify; from sidecar.secret import service_url\n"
-        "sys.addaudithook(lambda event, args: event == 'open' and isinstance(args[1], str)"
-        " and set(args[1]) & set('wax+') and print(json.dumps(str(args[0]))))\n"
+        "import os; writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT\n"
+        "def look(event, args):\n"
+        "    if event in ('os.mkdir', 'os.rename') or event == 'open' and args[2] & writing:\n"
+        "        print(json.dumps(str(args[0])))\n"
+        "sys.addaudithook(look)\n"
         "answers = notify.send([service_url(url) for url in sys.argv[1:]], 't', 'b', 'warning')\n"
         "sys.exit(len([answer for answer in answers if answer.problem]))"
     )

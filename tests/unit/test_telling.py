@@ -154,6 +154,8 @@ def test_runs_after_the_one_that_is_told_do_not_count(teller: Teller, listener: 
     history.add(ran(1))
     teller.tell("run-0")
     assert len(listener.notices) == 1
+    # The watchdog has heard since that all is well.
+    assert listener.beats == []
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("in telling"), Interrupted("interrupted by SIGTERM")])
@@ -169,6 +171,17 @@ def test_a_fault_in_telling_changes_neither_record_nor_end(
     [run] = history.runs()
     assert (run.exit_code, run.summary, run.told) == (0, "fine", [])
     assert "others may not have been told how this run ended" in caplog.text
+
+
+def test_a_fault_in_telling_of_the_start_is_a_warning(history: History, caplog: pytest.LogCaptureFixture) -> None:
+    def before(_: Started) -> None:
+        raise RuntimeError("can't start new thread")
+
+    started = Started(id="r1", command="backup", trigger="schedule", started_at=NOW)
+    with recorded(history, started, before, lambda *_: []) as recording:
+        recording.tell(Exit.DONE, "fine")
+    assert [run.exit_code for run in history.runs()] == [0]
+    assert "others may not have been told that this run began: RuntimeError: can't start new thread" in caplog.text
 
 
 def test_a_run_that_is_told_to_end_while_it_tells_of_its_start_is_kept(history: History) -> None:
