@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from sidecar.report import log as logs
 from sidecar.report import notify
 from sidecar.secret import Secret, service_url
 from sidecar.values import service_urls
+from tests.support.documents import ROOT
 from tests.support.listener import Listener, closed_port, listening
 
 
@@ -127,6 +129,12 @@ def test_urls_are_read_without_sending(listener: Listener) -> None:
         ("tgram://***", "apprise can't read this URL"),
     ]
     assert listener.posts == []
+
+
+def test_the_urls_that_the_readme_shows_can_be_read() -> None:
+    shown = re.search(r"^export NOTIFY_URLS='(.*)'$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert shown
+    assert [answer.problem for answer in notify.read(service_urls(shown[1]))] == ["", ""]
 
 
 def test_nothing_is_written_to_disk(listener: Listener, tmp_path: Path) -> None:
