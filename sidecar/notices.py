@@ -183,7 +183,7 @@ def _is_recent(told: Run, run: Run) -> bool:
 
 
 def _has_size(run: Run) -> bool:
-    return run.command == "backup" and run.size > 0 and run.exit_code in _ENDED_WELL
+    return run.command == "backup" and run.size > 0
 
 
 def _megabytes(size: float) -> str:

@@ -147,6 +147,7 @@ def test_told_to_end_is_no_failure_and_makes_none_good() -> None:
     assert story.night(1, 5) == ["failure"]
     assert story.retries(1, 130, 5) == [[], []]
     assert story.night(2) == ["recovery"]
+    assert "2 runs." in story.text
     assert story.night(3, 130) == []
     assert story.night(4) == []
 
@@ -172,6 +173,24 @@ def test_what_a_notifier_that_was_down_missed_is_told_by_the_next_run() -> None:
     assert story.night(2) == ["recovery"]
     assert "failed since 2026-11-20 01:10 UTC: 3 runs" in story.text
     assert story.night(3) == []
+
+
+def test_a_recovery_that_nobody_could_be_told_of_is_no_news_after_a_week() -> None:
+    story = Story()
+    assert story.night(0, 5) == ["failure"]
+    story.up = False
+    assert [story.night(number) for number in range(1, 9)] == [["recovery"]] * 7 + [[]]
+
+
+def test_a_recovery_tells_of_the_last_failures_alone() -> None:
+    story = Story()
+    story.up = False
+    story.night(0, 5)
+    story.night(1)
+    story.up = True
+    assert story.night(2, 5) == ["failure"]
+    assert story.night(3) == ["recovery"]
+    assert "failed since 2026-11-22 01:10 UTC: one run." in story.text
 
 
 def test_a_failure_that_nobody_was_told_of_needs_no_recovery() -> None:
@@ -237,6 +256,13 @@ def test_a_target_that_fails_is_told_each_night_and_its_recovery_too() -> None:
         assert story.retries(number, 3, 3, failed={"s3": "no answer"}) == [[], []]
     # The same lack as ever, and stored everywhere: well enough.
     assert story.night(2) == ["recovery"]
+
+
+def test_another_target_that_fails_in_the_same_night_is_told() -> None:
+    story = Story()
+    assert story.night(0, 3, failed={"s3": "no answer"}) == ["partial"]
+    assert story.retries(0, 3, failed={"local": "full"}) == [["partial"]]
+    assert story.retries(0, 3, failed={"s3": "no answer"}) == [[]]
 
 
 def test_a_failure_after_a_missed_target_counts_both() -> None:
