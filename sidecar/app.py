@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sidecar.status import Look
     from sidecar.storage.base import Storage
     from sidecar.targets import Targets
+    from sidecar.telling import Teller
 
 log = logging.getLogger(__name__)
 
@@ -94,13 +95,28 @@ class App:
 
         return History(self.settings.backup_state_dir / f"{self.instance}.runs")
 
+    @cached_property
+    def teller(self) -> "Teller":
+        """Who is told of runs."""
+        from sidecar.telling import Teller
+
+        return Teller(
+            instance=self.instance,
+            tz=self.settings.timezone,
+            history=self.history,
+            urls=self.settings.notify_urls,
+            heartbeat_url=self.settings.heartbeat_url,
+            on_success=self.settings.notify_success == "yes",
+            unproven_days=self.settings.notify_unproven_days,
+        )
+
     @contextmanager
     def recorded(self, command: Command, trigger: Trigger = "hand") -> "Iterator[Recording]":
         """Keep a record of what the block does."""
         from sidecar.recorder import recorded
 
         started = Started(id=self.run_id, command=command, trigger=trigger, started_at=datetime.now(UTC))
-        with recorded(self.history, started, lambda started: None, lambda run, lines: ()) as recording:
+        with recorded(self.history, started, self.teller.before, self.teller.after) as recording:
             recording.retries = self.targets.retries
             yield recording
 
@@ -226,8 +242,8 @@ class App:
             progress=progress,
         )
 
-    def doctor_job(self) -> "doctor.Job":
-        """What `doctor` looks at."""
+    def doctor_job(self, *, notify: bool = False) -> "doctor.Job":
+        """What `doctor` looks at; `notify`: those who are told of runs get a test."""
         from sidecar import doctor
 
         return doctor.Job(
@@ -240,6 +256,7 @@ class App:
             remarks=self.targets.remarks,
             check_state_folder=lambda: self.state.check_writable(),
             backup_dir=self.settings.backup_dir,
+            notifiers=lambda: self.teller.examine(send=notify),
         )
 
     def end_run(self, deadline: float) -> str | None:

@@ -195,8 +195,9 @@ def prune(dry_run: bool, as_json: bool, instance: str | None) -> None:
 
 
 @cli.command()
+@click.option("--notify", is_flag=True, help="Send a test notice to each of NOTIFY_URLS.")
 @as_json
-def doctor(as_json: bool) -> None:
+def doctor(notify: bool, as_json: bool) -> None:
     """Try all that a backup and a restore need.
 
     A line each, with the mend for what fails; best before the night they are needed.
@@ -204,7 +205,7 @@ def doctor(as_json: bool) -> None:
     from sidecar import doctor as use_case
 
     app = App.load(os.environ)
-    found = use_case.examine(app.doctor_job())
+    found = use_case.examine(app.doctor_job(notify=notify))
     rows = [tables.finding(each) for each in found]
     _print(json.dumps(rows, indent=1) if as_json else tables.findings(found))
     _exit(use_case.exit_code(found))
@@ -234,6 +235,13 @@ def look() -> None:
     import msgspec
 
     _print(msgspec.json.encode(App.load(os.environ).look()).decode())
+
+
+@cli.command(hidden=True)
+@click.argument("told_id", metavar="RUN_ID")
+def tell(told_id: str) -> None:
+    """Tell others of a run that was killed before it could."""
+    App.load(os.environ).teller.tell(told_id)
 
 
 @cli.command()

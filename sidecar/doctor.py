@@ -46,7 +46,7 @@ class Job:
     """What the doctor looks at. `backup_dir` is None without a local target; `storages` may be empty.
 
     `remarks` tells what is to be known of the S3 store by now. `kimai` gives the instance, or raises what keeps it
-    from being found.
+    from being found. `notifiers` gives who is told of runs, what is to be known of that, the mend and the code.
     """
 
     instance_name: str
@@ -57,6 +57,7 @@ class Job:
     remarks: Callable[[datetime], Iterable[tuple[str, str, str]]]
     check_state_folder: Callable[[], Path]
     backup_dir: Path | None
+    notifiers: Callable[[], Iterable[tuple[str, str, str, Exit]]] = tuple
 
 
 def examine(job: Job) -> list[Finding]:
@@ -239,6 +240,12 @@ def _clock(job: Job) -> Iterator[Finding]:
         yield Finding("clock", f"{now:%Y-%m-%d %H:%M} UTC, as the database server's")
 
 
+def _notifiers(job: Job) -> Iterator[Finding]:
+    """Whether somebody is told when a backup fails."""
+    for found in job.notifiers():
+        yield Finding(*found)
+
+
 _PROBES: tuple[tuple[str, Callable[[Job], Iterator[Finding]], Exit, str], ...] = (
     ("Kimai", _kimai, Exit.CONFIGURATION, _LOOK_AT_KIMAI),
     ("files", _files, Exit.CONFIGURATION, _LOOK_AT_KIMAI),
@@ -249,5 +256,6 @@ _PROBES: tuple[tuple[str, Callable[[Job], Iterator[Finding]], Exit, str], ...] =
     ("target s3", _store, Exit.STORAGE, _LOOK_AT_TARGET),
     ("room", _room, Exit.STORAGE, _LOOK_AT_TARGET),
     ("clock", _clock, Exit.UNREACHABLE, _LOOK_AT_DATABASE),
+    ("notifications", _notifiers, Exit.CONFIGURATION, "Look at NOTIFY_URLS."),
 )
 """Each probe, with code and mend for a fault of the system that nobody told better."""

@@ -58,7 +58,7 @@ class History:
             os.close(descriptor)
 
     def add(self, run: Run, lines: Sequence[str] = ()) -> None:
-        """Remember a run that has ended, with the last lines of its log."""
+        """Remember a run that has ended, with the last lines of its log; the newest record of a run holds."""
         with self._alone():
             self._append(run, lines)
 
@@ -128,14 +128,16 @@ class History:
         except OSError as error:
             log.warning("%s, the history of runs, can't be read: %s", self._file, error.strerror)
             return []
-        found = []
+        found: dict[str, Run] = {}
         for line in content.splitlines():
             try:
                 if line:
-                    found.append(_DECODER.decode(line))
+                    run = _DECODER.decode(line)
+                    # A later record of a run is the one that holds; its place is that of the first.
+                    found[run.id] = run
             except (msgspec.DecodeError, UnicodeDecodeError):
                 log.debug("%s has a line that is no record: %.80r", self._file, line)
-        return found
+        return list(found.values())
 
     def log_of(self, run_id: str) -> list[str]:
         """The last lines of a run's log; none of one whose log is no longer, or never was, kept."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from sidecar.errors import Exit, KimaiBackupError, Locked, NoSuchBackup, StorageFailed, UsageError
+from sidecar.errors import Exit, Interrupted, KimaiBackupError, Locked, NoSuchBackup, StorageFailed, UsageError
 from sidecar.history import History
 from sidecar.report import log as logs
 from sidecar.report.progress import Progress, Timed
@@ -78,8 +78,8 @@ def recorded(
             entered.enter_context(history.under_way(started))
         except StorageFailed as error:
             log.warning("%s", error)
-        before(started)
         try:
+            _begun(before, started)
             yield recording
         except KimaiBackupError as error:
             recording.tell(error.exit_code, str(error))
@@ -108,11 +108,31 @@ def _end(
     run.failed = {name: logs.redact(why) for name, why in run.failed.items()}
     run.lacks = [logs.redact(what) for what in run.lacks[:LACKS]]
     _summarise(run, run.summary if with_reason else "")
-    run.told = list(after(run, lines))
+    run.told = _told(after, run, lines)
     try:
         history.add(run, lines)
     except StorageFailed as error:
         log.warning("%s", error)
+
+
+def _begun(before: Callable[[Started], None], started: Started) -> None:
+    try:
+        before(started)
+    except Interrupted:
+        raise
+    except Exception as error:  # noqa: BLE001 - whoever can't be told of a backup is no reason to make none
+        log.warning("others may not have been told that this run began: %s: %s", type(error).__name__, error)
+
+
+def _told(after: Callable[[Run, Sequence[str]], Sequence[str]], run: Run, lines: Sequence[str]) -> list[str]:
+    """What others were told. The run has ended: whatever happens here changes neither its record nor its exit code."""
+    try:
+        return list(after(run, lines))
+    except Interrupted as error:
+        log.warning("others may not have been told how this run ended: %s", error)
+    except Exception as error:  # noqa: BLE001 - a fault in telling must not make a failure of a good backup
+        log.warning("others may not have been told how this run ended: %s: %s", type(error).__name__, error)
+    return []
 
 
 def _summarise(run: Run, reason: str) -> None:

@@ -92,7 +92,9 @@ def service_url(url: str) -> Secret:
     scheme, separator, rest = url.partition("://")
     if not (separator and rest and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme)):
         raise ValueError("apprise URLs (service://…), separated by spaces or commas")
-    return Secret(url, f"{scheme}://{HIDDEN}", _tokens(rest))
+    # A password is a secret however short it is.
+    password = rest.rpartition("@")[0].partition(":")[2]
+    return Secret(url, f"{scheme}://{HIDDEN}", (*_tokens(rest), password, unquote(password)))
 
 
 def _tokens(text: str) -> tuple[str, ...]:

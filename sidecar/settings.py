@@ -16,7 +16,7 @@ from sidecar.values import Listen
 Source = Literal["default", "environment", "file"]
 
 _FILE_LIMIT = 1 << 20
-_PREFIXES = ("BACKUP_", "RETENTION_", "S3_", "DATABASE_", "DRILL_", "KIMAI_")
+_PREFIXES = ("BACKUP_", "RETENTION_", "S3_", "DATABASE_", "DRILL_", "KIMAI_", "NOTIFY_", "HEARTBEAT_")
 
 
 class Settings(msgspec.Struct, kw_only=True, frozen=True):
@@ -69,6 +69,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     drill_database_url: Secret | None = None
     drill_schedule: str | None = None
     notify_urls: tuple[Secret, ...] = ()
+    notify_success: Literal["yes", "no"] = "no"
+    notify_unproven_days: int | None = None
     heartbeat_url: Secret | None = None
     http_listen: Listen | None = Listen("0.0.0.0", 8080)  # noqa: S104 -- the container's own network
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -269,6 +271,8 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "drill_database_url": secret.database_url,
     "drill_schedule": values.schedule,
     "notify_urls": values.service_urls,
+    "notify_success": values.choice("yes", "no"),
+    "notify_unproven_days": values.number(1, 3650),
     "heartbeat_url": secret.ping_url,
     "http_listen": values.listen,
     "log_level": values.choice("debug", "info", "warning", "error"),
@@ -288,6 +292,8 @@ _NEEDS = (
     ("s3_object_lock_days", "s3_object_lock_mode"),
     ("s3_sse_kms_key_id", "s3_sse"),
     ("drill_schedule", "drill_database_url"),
+    ("notify_success", "notify_urls"),
+    ("notify_unproven_days", "notify_urls"),
 )
 
 # What Kubernetes puts into every container for a service called `kimai`: KIMAI_SERVICE_HOST, KIMAI_PORT_8001_TCP.

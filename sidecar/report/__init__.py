@@ -1,1 +1,1 @@
-"""What a run tells: log, progress."""
+"""What a run tells: log, progress, notices, heartbeats."""

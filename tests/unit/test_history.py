@@ -56,6 +56,16 @@ def test_runs_come_back_oldest_first_with_their_logs(history: History) -> None:
     assert history.log_of(runs[0].id) == ["a line", "ümlaut"]
 
 
+def test_the_newest_record_of_a_run_holds_in_the_place_of_its_first(history: History) -> None:
+    first, second = run(0), run(1)
+    history.add(first, ["its log"])
+    history.add(second)
+    told = msgspec.structs.replace(first, told=["failure"])
+    history.add(told)
+    assert history.runs() == [told, second]
+    assert history.log_of(first.id) == ["its log"]
+
+
 def test_a_run_is_under_way_until_it_has_ended(history: History) -> None:
     begun = started()
     with history.under_way(begun):

@@ -67,6 +67,8 @@ DESIGN = [
     "DRILL_DATABASE_URL",
     "DRILL_SCHEDULE",
     "NOTIFY_URLS",
+    "NOTIFY_SUCCESS",
+    "NOTIFY_UNPROVEN_DAYS",
     "HEARTBEAT_URL",
     "HTTP_LISTEN",
     "LOG_LEVEL",
@@ -122,6 +124,8 @@ RIGHT: dict[str, tuple[str, object]] = {
             Secret("tgram://12345:sesame-bot/7"),
         ),
     ),
+    "NOTIFY_SUCCESS": ("Yes", "yes"),
+    "NOTIFY_UNPROVEN_DAYS": ("10", 10),
     "HEARTBEAT_URL": ("https://hc.example.com/sesame-uuid", Secret("https://hc.example.com/sesame-uuid")),
     "HTTP_LISTEN": ("[::1]:80", Listen("::1", 80)),
     "LOG_LEVEL": ("Debug", "debug"),
@@ -144,6 +148,7 @@ def with_what_it_needs(name: str, text: str) -> dict[str, str]:
     beside = {"S3_": ["S3_BUCKET"], "S3_SECRET": ["S3_ACCESS_KEY_ID"], "S3_ACCESS": ["S3_SECRET_ACCESS_KEY"]}
     beside |= {"S3_OBJECT": ["S3_OBJECT_LOCK_MODE", "S3_OBJECT_LOCK_DAYS"], "S3_SSE_": ["S3_SSE"]}
     beside |= {"DRILL_SCHEDULE": ["DRILL_DATABASE_URL"]}
+    beside |= {"NOTIFY_SUCCESS": ["NOTIFY_URLS"], "NOTIFY_UNPROVEN_DAYS": ["NOTIFY_URLS"]}
     needed = [other for prefix, others in beside.items() if name.startswith(prefix) for other in others]
     return {other: RIGHT[other][0] for other in needed} | {name: text}
 
