@@ -191,7 +191,7 @@ def _read(field: str, text: str, source: Source, check_database_url: Callable[[s
     reader = _READERS[field]
     # A file may be the wrong one, and its content a secret.
     is_open = reader not in _SECRET_READERS and source != "file" and _may_be_shown(text)
-    value = f"is {text[:80]!r}" if is_open else "(value hidden)"
+    value = f"is {text[:200]!r}" if is_open else "(value hidden)"
     try:
         if reader is secret.database_url and check_database_url:
             check_database_url(text)
