@@ -104,6 +104,15 @@ def test_the_page_is_packed_for_who_can_unpack_it() -> None:
         assert gzip.decompress(body).count(b"docker compose run") == 3000
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+def test_the_same_file_is_given_again_and_again(well: Server, encoding: str) -> None:
+    sizes = set()
+    for _ in range(3):
+        response, body = ask(well, "/static/style.css", **{"Accept-Encoding": encoding})
+        sizes.add((response.status, response.headers["Content-Length"], len(body)))
+    assert len(sizes) == 1
+
+
 def test_health_tells_each_problem_in_a_line() -> None:
     with served(statuses.failing) as server:
         response, body = ask(server, "/healthz")

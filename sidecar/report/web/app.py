@@ -32,7 +32,6 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 
@@ -42,7 +41,7 @@ def make_app(status: Callable[[], Status], *, in_container: bool) -> "ASGIApp":
     page = Page(in_container=in_container)
     figures = metrics.Metrics(status)
     static = {
-        file.name: Response(file.read_bytes(), media_type=_TYPES[file.name.rpartition(".")[2]])
+        file.name: file.read_bytes()
         for file in files(__package__).joinpath("static").iterdir()
         if file.name.rpartition(".")[2] in _TYPES
     }
@@ -58,10 +57,11 @@ def make_app(status: Callable[[], Status], *, in_container: bool) -> "ASGIApp":
         return PlainTextResponse("\n".join(problems or ["ok"]) + "\n", status_code=503 if problems else 200)
 
     async def show_static(request: Request) -> Response:
-        try:
-            return static[request.path_params["name"]]
-        except KeyError:
-            raise HTTPException(404) from None
+        name = request.path_params["name"]
+        if name not in static:
+            raise HTTPException(404)
+        # A new one each time: the middleware that packs it writes the packed length into its headers.
+        return Response(static[name], media_type=_TYPES[name.rpartition(".")[2]])
 
     async def show_nothing(_: Request, __: Exception) -> Response:
         return HTMLResponse(page.nothing, status_code=404)
