@@ -1,1 +1,1 @@
-"""What a run tells: log, progress."""
+"""What is told of runs: log, progress, metrics, and the status page in `web/`."""

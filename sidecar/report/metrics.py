@@ -73,7 +73,8 @@ def fold(phase: str) -> str:
 
 def _daemon(status: Status) -> Iterator[Metric]:
     info = ((status.version, platform.python_version(), status.instance), 1.0)
-    yield _gauge("build_info", "What runs: always 1.", ("version", "python", "instance"), [info])
+    # Not `instance`: Prometheus has a label of that name for what it asked.
+    yield _gauge("build_info", "What runs: always 1.", ("version", "python", "backup_instance"), [info])
     yield _gauge("healthy", "1 where all is well, else 0.", (), [((), not status.problems)])
     yield _gauge("problems", "How many reasons there are why not all is well.", (), [((), len(status.problems))])
     running = [((status.running.command,), 1.0)] if status.running else []

@@ -125,7 +125,10 @@ def status(**fields: Any) -> Status:
 
 def healthy() -> Status:
     times = nights(900)
-    runs = [run(NIGHT - timedelta(days=d), size=size_at(d), seconds=12.5 + d * 13 % 7) for d in reversed(range(200))]
+    runs = [
+        run(NIGHT - timedelta(days=d), size=size_at(d), seconds=14 - d * 0.02 + d * 13 % 7 * 0.3)
+        for d in reversed(range(200))
+    ]
     shelves = [shelf("local", times[:70], damaged=(9,)), shelf("s3", times)]
     return status(look=Look(taken_at=NOW, shelves=shelves), runs=runs, log=LOG)
 

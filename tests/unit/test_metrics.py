@@ -1,7 +1,9 @@
 """The metrics, read by Prometheus' own parser: what they say of each state, and that counters never go back."""
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
@@ -121,3 +123,20 @@ def test_a_name_with_quotes_breaks_no_line() -> None:
     shelf = Shelf(target='a "b"\n\\c')
     found = of(statuses.status(look=Look(taken_at=statuses.NOW, shelves=[shelf])))
     assert found["target_up"] == {(shelf.target,): 1}
+
+
+def test_every_metric_is_documented_and_every_documented_one_is_there() -> None:
+    document = (Path(__file__).parents[2] / "docs/monitoring.md").read_text()
+    table = document.partition("## Metrics")[2]
+    documented = {
+        name
+        for line in table.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`(\w+)`", line.split("|")[1])
+    }
+    there = {
+        name.removeprefix("kimai_backup_")
+        for name in re.findall(r"^# TYPE (\w+)", Metrics(statuses.running).text().decode(), re.MULTILINE)
+    }
+    assert documented == there
+    assert set(re.findall(r"kimai_backup_(\w+)", document)) - {""} <= there
