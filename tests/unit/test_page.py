@@ -95,6 +95,15 @@ def test_what_is_wrong_comes_before_what_runs() -> None:
     assert "<li>a backup hangs</li>" in html
 
 
+@pytest.mark.parametrize(
+    ("in_container", "command"),
+    [(True, "docker compose exec backup kimai-backup backup"), (False, "kimai-backup backup")],
+)
+def test_where_there_is_no_backup_the_command_that_makes_one_is_shown(*, in_container: bool, command: str) -> None:
+    assert f"<code>{command}</code>" in render(statuses.empty(), in_container=in_container)
+    assert f"<code>{command}</code>" not in render(statuses.healthy(), in_container=in_container)
+
+
 def test_nothing_scheduled_is_said() -> None:
     assert "; nothing is scheduled." in render(statuses.status(look=statuses.healthy().look, nexts=()))
 
@@ -193,6 +202,7 @@ def test_bars_have_gaps_where_nights_were_missed() -> None:
     found = bars(runs, lambda run: run.size)
     values = [number for number, bar in enumerate(found) if bar.value is not None]
     assert len(found) == 31
+    assert found[-1].at == statuses.NIGHT
     assert values == [0, 1, 27, 30]
     assert [number for number, bar in enumerate(found) if bar.failed] == [25]
 

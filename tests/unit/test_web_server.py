@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -191,6 +191,18 @@ def test_stopping_one_that_has_only_begun_ends_it() -> None:
         begun = time.monotonic()
         serve(statuses.empty, Listen("127.0.0.1", 0), in_container=True).stop(5)
         assert time.monotonic() - begun < 3
+
+
+def test_more_connections_than_there_is_room_for_are_told_to_come_again() -> None:
+    with served(statuses.empty) as server, ExitStack() as opened:
+        for _ in range(80):
+            opened.enter_context(socket.create_connection(server.listen, timeout=5))
+        ends = time.monotonic() + 20
+        while (code := ask(server, "/healthz")[0].status) != 503:
+            assert time.monotonic() < ends
+        opened.close()
+        while (code := ask(server, "/healthz")[0].status) != 200:
+            assert (code, time.monotonic() < ends) == (503, True)
 
 
 def test_it_takes_no_signal_and_no_log_of_others() -> None:

@@ -1,7 +1,6 @@
 """The status page: what of a status is shown, and the template that it is put into."""
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
 from typing import Any, NamedTuple
 
 import jinja2
@@ -38,6 +37,7 @@ class Page:
 
     def __init__(self, *, in_container: bool) -> None:
         self._restore = "docker compose run --rm restore" if in_container else "kimai-backup restore"
+        self._backup = "docker compose exec backup kimai-backup backup" if in_container else "kimai-backup backup"
         environment = jinja2.Environment(
             loader=jinja2.PackageLoader("sidecar.report.web"),
             autoescape=True,
@@ -59,6 +59,7 @@ class Page:
             now=now,
             as_of=words.stamp(now, tz),
             glance=glance(status),
+            backup=self._backup,
             problems=[logs.redact(problem) for problem in status.problems],
             nexts=[(each, when(each.at, status)) for each in sorted(status.nexts, key=lambda each: each.at)],
             targets=[self._target(shelf, status) for shelf in standing.shelves(status)],
@@ -150,7 +151,7 @@ def _trends(status: Status) -> dict[str, Any]:
     ]
     rows = [
         (
-            words.stamp(size.begins, tz)[:10],
+            words.stamp(size.at, tz)[:10],
             "none" if size.value is None else words.amount(round(size.value)),
             "none" if time.value is None else words.duration(time.value),
             size.failed,
@@ -158,5 +159,4 @@ def _trends(status: Status) -> dict[str, Any]:
         for size, time in zip(reversed(sizes), reversed(times), strict=True)
         if size.value is not None or size.failed
     ]
-    step = sizes[1].begins - sizes[0].begins if len(sizes) > 1 else timedelta()
-    return {"plots": [plot for plot in plots if plot], "rows": rows, "step": words.age(step)}
+    return {"plots": [plot for plot in plots if plot], "rows": rows}

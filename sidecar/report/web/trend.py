@@ -19,31 +19,33 @@ _MANTISSAS = (1, 2, 2.5, 5, 10)
 
 
 class Bar(NamedTuple):
-    """One stretch of time: the largest value in it (None: no backup then), and how many runs failed."""
+    """One stretch of time that ends with `at`: the largest value in it (None: no backup), and how many runs failed."""
 
-    begins: datetime
+    at: datetime
     value: float | None
     failed: int
 
 
 def bars(runs: Sequence[Run], value: Callable[[Run], float]) -> list[Bar]:
-    """Backups by their beginnings, at most 60 stretches of whole hours between the first and the last."""
+    """Backups by their beginnings: at most 60 stretches of whole hours or days, the last ends with the newest."""
     if not runs:
         return []
-    first, last = runs[0].started_at, max(run.started_at for run in runs)
-    hours = max(1, math.ceil((last - first).total_seconds() / 3600 / _BARS))
+    first, last = min(run.started_at for run in runs), max(run.started_at for run in runs)
+    hours = max(1, math.ceil((last - first).total_seconds() / 3600 / (_BARS - 1)))
     # A night is a night: a stretch of 23 hours would leave gaps where there are none.
     step = timedelta(hours=hours if hours <= 6 else 24 * math.ceil(hours / 24))
     values: dict[int, float] = {}
     failed: dict[int, int] = {}
     for run in runs:
-        slot = max(0, (run.started_at - first) // step)
+        back = (last - run.started_at) // step
         if run.backup:
-            values[slot] = max(values.get(slot, 0.0), value(run))
+            values[back] = max(values.get(back, 0.0), value(run))
         else:
-            failed[slot] = failed.get(slot, 0) + 1
-    slots = range(max((*values, *failed)) + 1)
-    return [Bar(first + slot * step, values.get(slot), failed.get(slot, 0)) for slot in slots]
+            failed[back] = failed.get(back, 0) + 1
+    return [
+        Bar(last - back * step, values.get(back), failed.get(back, 0))
+        for back in range(max((*values, *failed)), -1, -1)
+    ]
 
 
 def trend(name: str, of: str, found: Sequence[Bar], shown: Callable[[float], str], tz: tzinfo) -> Markup:
@@ -56,7 +58,7 @@ def trend(name: str, of: str, found: Sequence[Bar], shown: Callable[[float], str
     parts = [*_grid(step, top, shown), *_bars(found, top, shown, tz), *_dates(found, tz)]
     failed = sum(bar.failed for bar in found)
     says = (
-        f"From {words.local(found[0].begins, tz):%Y-%m-%d} to {words.local(found[-1].begins, tz):%Y-%m-%d}:"
+        f"From {words.local(found[0].at, tz):%Y-%m-%d} to {words.local(found[-1].at, tz):%Y-%m-%d}:"
         f" between {shown(min(known))} and {shown(max(known))}, the last {shown(known[-1])};"
         f" {words.count(failed, 'run')} failed. The table below has the figures."
     )
@@ -85,7 +87,7 @@ def _bars(found: Sequence[Bar], top: float, shown: Callable[[float], str], tz: t
     width = _WIDE / max(12, len(found))
     parts = []
     for number, bar in enumerate(found):
-        day = f"{words.local(bar.begins, tz):%Y-%m-%d}"
+        day = f"{words.local(bar.at, tz):%Y-%m-%d}"
         if bar.value is not None:
             y = _y(bar.value, top)
             tall = max(1.0, _FLOOR - y)
@@ -97,7 +99,9 @@ def _bars(found: Sequence[Bar], top: float, shown: Callable[[float], str], tz: t
             )
         if bar.failed:
             told = title(f"{day}: {words.count(bar.failed, 'run')} failed")
-            place = {"x": across((number + 0.5) * width), "y": str(_FLOOR - 6)}
+            # Above the bar, where one of another run of the same stretch stands there.
+            above = _FLOOR if bar.value is None else max(12.0, _y(bar.value, top))
+            place = {"x": across((number + 0.5) * width), "y": str(above - 7)}
             parts.append(element("use", told, href="#damaged", **place, class_="damaged"))
     return parts
 
@@ -107,9 +111,7 @@ def _dates(found: Sequence[Bar], tz: tzinfo) -> list[Markup]:
     if len(found) >= 12:
         ends.append((found[-1], across(_WIDE), "end"))
     return [
-        element(
-            "text", f"{words.local(bar.begins, tz):%Y-%m-%d}", x=x, y=_HEIGHT - 6, text_anchor=anchor, class_="tick"
-        )
+        element("text", f"{words.local(bar.at, tz):%Y-%m-%d}", x=x, y=_HEIGHT - 6, text_anchor=anchor, class_="tick")
         for bar, x, anchor in ends
     ]
 
