@@ -6,7 +6,7 @@ BIN := .venv/bin
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test e2e check bench lock docs clean
+.PHONY: help install demo test e2e browser check bench lock docs screenshots clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -17,12 +17,16 @@ install: ## Make .venv, or bring it up to date; install MariaDB's server and cli
 demo: install ## Back up a throwaway Kimai, lose it, restore it, compare
 	@$(BIN)/python -m demo
 
-test: install ## Run all tests but those in Docker, with a report of what they cover
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term --ignore=tests/e2e_docker tests
+test: install ## Run all tests but those in Docker and in a browser, with a report of what they cover
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term --ignore=tests/e2e_docker --ignore=tests/browser tests
 
 e2e: install ## Run the tests in Docker: the image, compose.example.yml, MariaDB and MySQL; makes what it needs
 	@scripts/docker-engine
 	KIMAI_TEST_SERVERS=mysql $(BIN)/python -m pytest -n 2 --dist loadfile tests/e2e_docker tests/services
+
+browser: install ## Run the tests of the status page in Chromium, of metrics and alert rules by promtool; installs both
+	@scripts/browser
+	$(BIN)/python -m pytest -q -n 2 tests/browser
 
 check: install ## Lint, check formats, types and imports, run the fast tests
 	$(BIN)/ruff check .
@@ -39,6 +43,10 @@ lock: install ## Resolve the image's dependencies anew, with hashes, into requir
 
 docs: install ## Make the parts of the documents that are made from the code
 	$(BIN)/python -m tests.support.documents
+
+screenshots: install ## Make the pictures of the status page in docs/ anew
+	@scripts/browser
+	KIMAI_SCREENSHOTS=1 $(BIN)/python -m pytest -q tests/browser -k documents_show_it
 
 clean: ## Remove what make and the tools made
 	rm -rf .venv build *.egg-info .coverage* .hypothesis .*_cache

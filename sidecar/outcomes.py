@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sidecar.tables import amount
+from sidecar.report.words import amount
 
 if TYPE_CHECKING:
     from sidecar.backup import Outcome

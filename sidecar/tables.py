@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sidecar.report.words import amount as amount
+
 if TYPE_CHECKING:
     from sidecar.backup import Rehearsal
     from sidecar.doctor import Finding
@@ -20,16 +22,6 @@ def grid(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     return "\n".join(lines)
-
-
-def amount(size: int) -> str:
-    """A size in bytes as people read it."""
-    value = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
 
 
 def backups(rows: Sequence[dict[str, Any]], instance: str, instances: Sequence[str]) -> str:

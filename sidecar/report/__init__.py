@@ -1,1 +1,1 @@
-"""What a run tells: log, progress, notices, heartbeats."""
+"""What is told of runs: log, progress, notices, heartbeats, metrics, and the status page in `web/`."""

@@ -1,0 +1,81 @@
+"""The one glance and the one sentence: how things stand, and what comes next."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from sidecar.report import standing, words
+from sidecar.status import Kept, Next, Shelf, Status
+
+Mood = Literal["well", "wrong", "empty", "running", "unknown"]
+_STATES: dict[Mood, str] = {
+    "well": "All is well",
+    "wrong": "Something is wrong",
+    "empty": "No backup yet",
+    "running": "Running now",
+    "unknown": "Not known yet",
+}
+
+
+class Glance(NamedTuple):
+    """`state` in three words, `sentence` in one."""
+
+    mood: Mood
+    state: str
+    sentence: str
+
+
+def glance(status: Status) -> Glance:
+    """What is wrong comes before what runs: a run that hangs must not hide it."""
+    newest = _newest(standing.shelves(status))
+    mood: Mood = "well"
+    if status.problems:
+        mood = "wrong"
+    elif status.running:
+        mood = "running"
+    elif status.look is None:
+        mood = "unknown"
+    elif newest is None:
+        mood = "empty"
+    return Glance(mood, _STATES[mood], _sentence(status, newest))
+
+
+def _sentence(status: Status, newest: Kept | None) -> str:
+    if status.look is None:
+        newest_is = "The targets have not been looked at since the start"
+    elif newest is None:
+        named = [shelf.target for shelf in status.look.shelves if shelf.problem is None]
+        newest_is = f"There is no backup on {words.listed(named)}" if named else "No target can be listed"
+    else:
+        holders = [shelf.target for shelf in status.look.shelves if _holds(shelf, newest)]
+        old = words.age(status.now - newest.created_at)
+        aged = f"is {old} old" if newest.created_at <= status.now else "is dated in the future"
+        newest_is = f"The newest backup {aged} and lies on {words.listed(holders)}"
+    if status.running:
+        minutes = words.age(status.now - status.running.started_at)
+        return f"{newest_is}; a {status.running.command} has been running for {minutes}."
+    coming = _soonest(status.nexts)
+    if coming is None:
+        return f"{newest_is}; nothing is scheduled."
+    again = "is tried again" if coming.is_retry else "runs"
+    return f"{newest_is}; the next {coming.command} {again} {when(coming.at, status)}."
+
+
+def when(at: datetime, status: Status) -> str:
+    """A time to come, on the clock of the status' zone."""
+    return words.soon(at, status.now, status.tz)
+
+
+def _newest(shelves: Sequence[Shelf]) -> Kept | None:
+    found = [each for each in map(standing.newest, shelves) if each is not None]
+    return max(found, key=lambda each: each.created_at, default=None)
+
+
+def _holds(shelf: Shelf, backup: Kept) -> bool:
+    return any(each.id == backup.id and not each.damaged for each in shelf.backups)
+
+
+def _soonest(nexts: Sequence[Next]) -> Next | None:
+    """The next backup where one is planned: that is what people ask for; else whatever comes first."""
+    backups = [each for each in nexts if each.command == "backup"]
+    return min(backups or nexts, key=lambda each: each.at, default=None)
