@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sidecar import settings
-from sidecar.errors import ConfigurationError, Damaged, NoSuchBackup, StorageFailed, UsageError
+from sidecar.errors import ConfigurationError, Damaged, KimaiBackupError, NoSuchBackup, StorageFailed, UsageError
 from sidecar.report import log as logs
 from sidecar.runs import Command, Started, Trigger, new_id
 from sidecar.settings import Settings
@@ -23,7 +23,7 @@ from sidecar.site import Site
 from sidecar.state import State
 
 if TYPE_CHECKING:
-    from sidecar import backup, doctor, health, restore
+    from sidecar import backup, doctor, drill, health, restore
     from sidecar.archive.source import Source
     from sidecar.catalog import Backup, Catalog
     from sidecar.database.server import Session
@@ -156,10 +156,13 @@ class App:
 
     def connect(self) -> "Session":
         """A new session on the database."""
+        return self._connect(self.database)
+
+    def _connect(self, url: "DatabaseUrl") -> "Session":
         from sidecar.database.server import connect
 
         ca_file = self.settings.database_ca_file
-        return connect(self.database, self.settings.database_tls, str(ca_file) if ca_file else None)
+        return connect(url, self.settings.database_tls, str(ca_file) if ca_file else None)
 
     @property
     def protected(self) -> tuple[Path, ...]:
@@ -210,6 +213,44 @@ class App:
             state=self.state,
             progress=progress,
         )
+
+    def drill_job(self, progress: "Progress") -> "drill.Job":
+        """What `drill` works with. Raises `ConfigurationError` without a scratch server."""
+        from sidecar import drill
+
+        scratch = self.scratch
+        self._say_if_same_server(scratch)
+        return drill.Job(
+            connect=lambda database: self._connect(replace(scratch, database=database)),
+            prefix=scratch.database,
+            connections=self.settings.database_connections,
+            storages=self.storages,
+            fetch=self.targets.fetch,
+            state=self.state,
+            progress=progress,
+        )
+
+    @cached_property
+    def scratch(self) -> "DatabaseUrl":
+        """The scratch server of drills; its password is kept out of the log from now on."""
+        from sidecar.database.url import parse
+
+        if self.settings.drill_database_url is None:
+            raise ConfigurationError(
+                "a drill needs a scratch server: DRILL_DATABASE_URL is not set",
+                mend="Set it to mysql://user:password@host:3306/drill, a server on which this user may make databases.",
+            )
+        return parse(self.settings.drill_database_url.reveal())
+
+    def _say_if_same_server(self, scratch: "DatabaseUrl") -> None:
+        """A drill on the server that Kimai works with is allowed, and takes its time from Kimai."""
+        try:
+            own = self.database
+        except KimaiBackupError as error:
+            log.debug("whether the drill's server is Kimai's own is not known: %s", error)
+            return
+        if (own.host, own.port, own.unix_socket) == (scratch.host, scratch.port, scratch.unix_socket):
+            log.warning("DRILL_DATABASE_URL is on Kimai's own server: a drill there slows Kimai down")
 
     def doctor_job(self) -> "doctor.Job":
         """What `doctor` looks at."""

@@ -7,6 +7,7 @@ from sidecar.tables import amount
 
 if TYPE_CHECKING:
     from sidecar.backup import Outcome
+    from sidecar.drill import Drilled
     from sidecar.prune import Pruned
     from sidecar.recorder import Recording
     from sidecar.restore import Report
@@ -50,6 +51,20 @@ def of_verify(results: "Sequence[Verified]", exit_code: int, recording: "Recordi
     bad = [f"{each.id} on {each.target}: {each.problem}" for each in results if not each.whole]
     summary = f"{len(results) - len(bad)} of {len(results)} copies are whole"
     recording.tell(exit_code, f"{summary}; {_some(bad)}" if bad else summary, lacks=bad)
+
+
+def of_drill(results: "Sequence[Drilled]", exit_code: int, recording: "Recording") -> None:
+    """A drill: what was compared, and what did not match."""
+    last = results[-1].proof
+    differences = [f"{each.proof.read_from}: {line}" for each in results for line in each.proof.differences]
+    rows = sum(table.rows for table in last.tables)
+    summary = f"{last.id} from {last.read_from}: {len(last.tables)} tables, {rows} rows, {last.files} files, "
+    summary += "equal" if last.matched else "NOT equal"
+    if differences:
+        summary += f"; {_some(differences)}"
+    facts: dict[str, Any] = {"backup": last.id, "tables": len(last.tables), "rows": rows, "files": last.files}
+    failed = {name: why for each in results for name, why in each.unmarked.items()}
+    recording.tell(exit_code, summary, lacks=differences, failed=failed, **facts)
 
 
 def of_prune(results: "Sequence[Pruned]", exit_code: int, recording: "Recording") -> None:
