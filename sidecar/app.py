@@ -18,16 +18,15 @@ from sidecar import settings
 from sidecar.errors import ConfigurationError, Damaged, NoSuchBackup, StorageFailed, UsageError
 from sidecar.report import log as logs
 from sidecar.runs import Command, Started, Trigger, new_id
+from sidecar.servers import Servers
 from sidecar.settings import Settings
 from sidecar.site import Site
 from sidecar.state import State
 
 if TYPE_CHECKING:
-    from sidecar import backup, doctor, health, restore, tidy
+    from sidecar import backup, doctor, drill, health, restore, tidy
     from sidecar.archive.source import Source
     from sidecar.catalog import Backup, Catalog
-    from sidecar.database.server import Session
-    from sidecar.database.url import DatabaseUrl
     from sidecar.history import History
     from sidecar.recorder import Recording
     from sidecar.references import Command as Referring
@@ -161,21 +160,9 @@ class App:
         return Site(self.settings, self.protected, self.settings.backup_state_dir / f"{self.instance}.upload")
 
     @cached_property
-    def database(self) -> "DatabaseUrl":
-        """The same, read; its password is kept out of the log from now on."""
-        from sidecar.database.url import parse
-
-        parsed = parse(self.site.database_url)
-        if parsed.password:
-            logs.hide([parsed.password, self.site.database_url])
-        return parsed
-
-    def connect(self) -> "Session":
-        """A new session on the database."""
-        from sidecar.database.server import connect
-
-        ca_file = self.settings.database_ca_file
-        return connect(self.database, self.settings.database_tls, str(ca_file) if ca_file else None)
+    def servers(self) -> Servers:
+        """The database servers: Kimai's own, and the scratch one of drills."""
+        return Servers(self.settings, lambda: self.site.database_url)
 
     @property
     def protected(self) -> tuple[Path, ...]:
@@ -198,7 +185,7 @@ class App:
         return backup.Job(
             instance_name=self.instance,
             instance=self.site.kimai,
-            connect=self.connect,
+            connect=self.servers.connect,
             connections=self.settings.database_connections,
             storages=self.storages,
             spool=self.targets,
@@ -231,13 +218,29 @@ class App:
         self.refuse_what_is_not_there_yet()
         return restore.Job(
             open_backup=self.open_backup,
-            connect=self.connect,
+            connect=self.servers.connect,
             connections=self.settings.database_connections,
             database_url=self.site.database_url,
-            redacted_url=self.database.redacted,
+            redacted_url=self.servers.own.redacted,
             kimai=self.site.kimai,
             is_own_url=self.settings.database_url is None,
             kimai_url=self.settings.kimai_url.reveal() if self.settings.kimai_url else None,
+            state=self.state,
+            progress=progress,
+        )
+
+    def drill_job(self, progress: "Progress") -> "drill.Job":
+        """What `drill` works with. Raises `ConfigurationError` without a scratch server."""
+        from sidecar import drill
+
+        scratch = self.servers.scratch
+        self.servers.say_if_same()
+        return drill.Job(
+            connect=self.servers.connect_scratch,
+            prefix=scratch.database,
+            connections=self.settings.database_connections,
+            storages=self.storages,
+            fetch=self.targets.fetch,
             state=self.state,
             progress=progress,
         )
@@ -249,7 +252,7 @@ class App:
         return doctor.Job(
             instance_name=self.instance,
             kimai=lambda: self.site.kimai,
-            connect=self.connect,
+            connect=self.servers.connect,
             connections=self.settings.database_connections,
             # None at all is the doctor's to say, among what else is wrong; and it has no patience.
             storages=self.targets.impatient,

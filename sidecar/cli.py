@@ -133,6 +133,38 @@ def verify(reference: str | None, as_json: bool, instance: str | None, run_id: s
 
 
 @cli.command()
+@click.argument("reference", metavar="[ID|latest]", required=False)
+@click.option("--oldest", is_flag=True, help="The one whose turn it is: never drilled, or longest ago.")
+@as_json
+@instance
+@run_id
+@trigger
+def drill(
+    reference: str | None, oldest: bool, as_json: bool, instance: str | None, run_id: str | None, trigger: Trigger
+) -> None:
+    """Prove a backup: restore it into a scratch database, and compare.
+
+    On the server of DRILL_DATABASE_URL, in a database of its own that is dropped afterwards. Every table is read back
+    and compared with the manifest, every file's hash checked. Without an ID, the newest backup.
+    """
+    from sidecar import drill as use_case
+    from sidecar import outcomes
+
+    if reference and oldest:
+        raise click.UsageError("give an ID or --oldest, not both")
+    app = App.load(os.environ, instance, run_id)
+    with app.recorded("drill", trigger) as run:
+        turn = use_case.whose_turn(app.catalog(), app.storages) if oldest else None
+        backup = turn or app.find("drill", reference or "latest")
+        with progress(quiet=as_json) as shown:
+            results = use_case.drill(app.drill_job(run.watch(shown)), backup)
+        code = use_case.exit_code(results)
+        outcomes.of_drill(results, code, run)
+    _print(tables.drilled_json(results) if as_json else tables.drilled(results))
+    _exit(code)
+
+
+@cli.command()
 @click.argument("reference", metavar="ID|latest|FILE.zip")
 @click.option("--only", type=click.Choice(["database", "files"]), help="Only the database, or only the files.")
 @click.option(

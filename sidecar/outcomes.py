@@ -7,6 +7,7 @@ from sidecar.report.words import amount
 
 if TYPE_CHECKING:
     from sidecar.backup import Outcome
+    from sidecar.drill import Drilled
     from sidecar.prune import Pruned
     from sidecar.recorder import Recording
     from sidecar.restore import Report
@@ -66,6 +67,20 @@ def of_tidying(found: "Tidied", recording: "Recording") -> None:
         parts.append(f"{len(found.swept)} leftovers removed")
     parts += [f"{name} failed: {why}" for name, why in failed.items()]
     recording.tell(found.exit_code, "; ".join(parts), failed=failed, pruned=_count(found.pruned))
+
+
+def of_drill(results: "Sequence[Drilled]", exit_code: int, recording: "Recording") -> None:
+    """A drill: what was compared, and what did not match."""
+    last = results[-1].proof
+    differences = [f"{each.proof.read_from}: {line}" for each in results for line in each.proof.differences]
+    rows = sum(table.rows for table in last.tables)
+    summary = f"{last.id} from {last.read_from}: {len(last.tables)} tables, {rows} rows, {last.files} files, "
+    summary += "equal" if last.matched else "NOT equal"
+    if differences:
+        summary += f"; {_some(differences)}"
+    facts: dict[str, Any] = {"backup": last.id, "tables": len(last.tables), "rows": rows, "files": last.files}
+    failed = {name: why for each in results for name, why in each.unmarked.items()}
+    recording.tell(exit_code, summary, lacks=differences, failed=failed, **facts)
 
 
 def of_restore(report: "Report", recording: "Recording") -> None:

@@ -14,7 +14,7 @@ from sidecar.manifest import DATABASE_NAME, BackupId
 LATEST = "latest"
 _SHOWN = 5
 
-Command = Literal["show", "verify", "restore"]
+Command = Literal["show", "verify", "drill", "restore"]
 
 
 def find(listing: Catalog, reference: str) -> Backup:

@@ -8,6 +8,7 @@ from sidecar.report.words import amount as amount
 if TYPE_CHECKING:
     from sidecar.backup import Rehearsal
     from sidecar.doctor import Finding
+    from sidecar.drill import Drilled
     from sidecar.manifest import Manifest
     from sidecar.prune import Pruned
     from sidecar.republish import Republished
@@ -99,6 +100,35 @@ def verified(result: "Verified") -> dict[str, Any]:
         "whole": result.whole,
         "problem": result.problem,
     }
+
+
+def drilled(results: "Sequence[Drilled]") -> str:
+    """`drill`: a row a table, then what differs, and where the outcome was laid down."""
+    return "\n\n".join(_drilled(result) for result in results)
+
+
+def _drilled(result: "Drilled") -> str:
+    proof = result.proof
+    rows = [(table.name, table.rows, table.digest, "equal" if table.equal else "DIFFERENT") for table in proof.tables]
+    lines = [grid(("TABLE", "ROWS", "DIGEST", ""), rows)] if rows else []
+    lines += [f"! {difference}" for difference in proof.differences]
+    if not proof.definitions_compared and proof.tables:
+        lines.append(
+            f"! definitions were not compared: the backup is of {proof.backup_server}, {proof.drill_server} was used"
+        )
+    lines += [f"! the outcome is not on {target}: {why}" for target, why in result.unmarked.items()]
+    total = f"{len(proof.tables)} tables, {sum(table.rows for table in proof.tables)} rows, {proof.files} files"
+    verdict = "proven: equal, row for row" if proof.matched else "NOT what was backed up"
+    lines.append(f"{proof.id}, read from {proof.read_from}: {total} ({amount(proof.bytes)}): {verdict}")
+    return "\n".join(lines)
+
+
+def drilled_json(results: "Sequence[Drilled]") -> str:
+    """`drill --json`: the proof of each copy that was tried, with the targets that bear it."""
+    import msgspec
+
+    rows = [{**msgspec.to_builtins(each.proof), "marked": each.marked, "unmarked": each.unmarked} for each in results]
+    return msgspec.json.format(msgspec.json.encode(rows), indent=1).decode()
 
 
 def report(found: "Report") -> str:

@@ -11,6 +11,7 @@ from sidecar.database.rows import read_rows
 from sidecar.database.snapshot import Snapshot
 from sidecar.database.tables import Table
 from sidecar.manifest import Database
+from sidecar.manifest import Table as Wanted
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,26 @@ class Difference:
         return f"{self.where}: {self.what} was {self.expected}, is {self.found}"
 
 
+@dataclass(frozen=True)
+class Compared:
+    """One table, rendered again: how many rows it has, their digest, and whether both are the manifest's."""
+
+    name: str
+    rows: int
+    digest: str
+    equal: bool
+
+
 def compare(
-    snapshot: Snapshot, expected: Database, advance: Callable[[int], None] = lambda rows: None
+    snapshot: Snapshot,
+    expected: Database,
+    advance: Callable[[int], None] = lambda rows: None,
+    tell: Callable[[Compared], None] = lambda compared: None,
 ) -> list[Difference]:
     """Every difference between the snapshot and the manifest; none means equal, row for row.
 
-    Definitions are compared only on a server of the flavour and version they were read on: another one may
-    describe the same table in other words.
+    `tell` hears of each table once it is read. Definitions are compared only on a server of the flavour and version
+    they were read on: another one may describe the same table in other words.
     """
     with snapshot.borrow() as session:
         schema = read_schema(session)
@@ -46,7 +60,10 @@ def compare(
     for name in sorted(set(wanted) & set(found)):
         if same_server:
             differences += _definitions(f"table {name}", wanted[name].definition, found[name].definition)
-        differences += _rows(snapshot, found[name], wanted[name].rows, wanted[name].digest, advance)
+        again = _digest(snapshot, found[name], advance)
+        differences += _rows(name, wanted[name], again)
+        equal = again.rows == wanted[name].rows and str(again) == wanted[name].digest
+        tell(Compared(name, again.rows, str(again), equal))
     before = {(o.kind, o.name): o.definition for o in expected.objects}
     after = {(o.kind, o.name): o.definition for o in schema.objects}
     differences += _names("", {" ".join(key) for key in before}, {" ".join(key) for key in after})
@@ -63,17 +80,19 @@ def _names(kind: str, wanted: set[str], found: set[str]) -> Iterator[Difference]
         yield Difference(f"{kind} {name}".strip(), "existence", "absent", "there")
 
 
-def _rows(
-    snapshot: Snapshot, table: Table, rows: int, digest: str, advance: Callable[[int], None]
-) -> Iterator[Difference]:
+def _digest(snapshot: Snapshot, table: Table, advance: Callable[[int], None]) -> Digest:
     again = Digest(table)
     for packet in read_rows(snapshot, table):
         again.add(packet)
         advance(packet.rows)
-    if again.rows != rows:
-        yield Difference(f"table {table.name}", "rows", str(rows), str(again.rows))
-    elif str(again) != digest:
-        yield Difference(f"table {table.name}", "digest", digest, str(again))
+    return again
+
+
+def _rows(name: str, wanted: Wanted, again: Digest) -> Iterator[Difference]:
+    if again.rows != wanted.rows:
+        yield Difference(f"table {name}", "rows", str(wanted.rows), str(again.rows))
+    elif str(again) != wanted.digest:
+        yield Difference(f"table {name}", "digest", wanted.digest, str(again))
 
 
 def _definitions(where: str, before: Any, after: Any, path: str = "definition") -> Iterator[Difference]:

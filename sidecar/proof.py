@@ -1,0 +1,50 @@
+"""What a drill leaves beside a backup: the proof that it matched, or the note of what did not."""
+
+from datetime import datetime
+
+import msgspec
+
+from sidecar.manifest import Archive
+
+FORMAT = 1
+
+
+class TableProof(msgspec.Struct, kw_only=True, frozen=True):
+    """One table as it was read back from the scratch database, and whether it is as the manifest says."""
+
+    name: str
+    rows: int
+    digest: str
+    equal: bool
+
+
+class Proof(msgspec.Struct, kw_only=True, frozen=True):
+    """`ID.proof.json` and `ID.failed.json` (docs/format.md). Times are UTC; `files` and `bytes` count what was hashed.
+
+    `definitions_compared` is false on a server of another version than the backup's: then rows alone are proven.
+    `read_from` is the target whose copy was restored; others that hold the same archive, by size and SHA-256, bear the
+    proof as well.
+    """
+
+    format: int = FORMAT
+    id: str
+    matched: bool
+    started_at: datetime
+    finished_at: datetime
+    tool_version: str
+    read_from: str
+    archive: Archive
+    backup_server: str
+    drill_server: str
+    same_flavour: bool
+    definitions_compared: bool
+    newest_migration: str | None
+    tables: list[TableProof] = []
+    files: int = 0
+    bytes: int = 0
+    differences: list[str] = []
+
+
+def encode(proof: Proof) -> bytes:
+    """As indented JSON text, UTF-8."""
+    return msgspec.json.format(msgspec.json.encode(proof), indent=1) + b"\n"

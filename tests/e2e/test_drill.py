@@ -1,0 +1,277 @@
+"""A drill proves a backup by restoring it elsewhere, finds each thing that is not as it was, and leaves nothing."""
+
+import hashlib
+import json
+import os
+import signal
+import zipfile
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.cli import Ran, Site, poll
+from tests.support.drill import scratch_user, scratches
+
+TABLE = "kimai2_timesheet"
+
+
+@pytest.fixture
+def scratch(site: Site) -> Iterator[str]:
+    """A prefix of its own; a user who may make databases of that prefix and nothing else."""
+    with scratch_user(site.server) as (prefix, url):
+        site.extra["DRILL_DATABASE_URL"] = url
+        yield prefix
+
+
+def proof(site: Site, made: str, kind: str = "proof") -> dict[str, object]:
+    found: dict[str, object] = json.loads((site.backups / f"{made}.{kind}.json").read_bytes())
+    return found
+
+
+def test_a_whole_backup_is_proven(site: Site, scratch: str) -> None:
+    site.remember()
+    made = site.backup()
+    ran = site.run("drill")
+    assert ran.code == 0, ran.said
+    assert f"{made}, read from local: " in ran.out
+    assert "proven: equal, row for row" in ran.out
+    assert site.shelf() == [f"{made}.json", f"{made}.proof.json", f"{made}.zip"]
+    found = proof(site, made)
+    rows = {table["name"]: table["rows"] for table in found["tables"]}  # type: ignore[attr-defined]
+    counted = {name: count for name, (count, _) in site.rows().items()}
+    assert rows == counted
+    assert found["matched"] is True
+    assert found["definitions_compared"] is True
+    assert found["archive"]["sha256"] == hashlib.sha256((site.backups / f"{made}.zip").read_bytes()).hexdigest()  # type: ignore[index]
+    [listed] = site.run("list", "--json").json()
+    assert listed["proven"] is True
+    assert listed["proven_at"] is not None
+    assert scratches(site.server, scratch) == []
+    # Kimai's own database is as it was.
+    site.assert_restored()
+
+
+def test_the_outcome_is_one_document(site: Site, scratch: str) -> None:
+    made = site.backup()
+    [found] = site.run("drill", made[:-4], "--json").json()
+    assert (found["id"], found["matched"], found["marked"], found["unmarked"]) == (made, True, ["local"], {})
+    assert all(table["equal"] for table in found["tables"])
+
+
+def repack(site: Site, made: str, change: "dict[str, tuple[bytes, bytes]]") -> None:
+    """Change entries of a backup, and make its hashes right: as one who backed up wrongly would have left it."""
+    path, beside = site.backups / f"{made}.zip", site.backups / f"{made}.json"
+    with zipfile.ZipFile(path) as archive:
+        entries = [(info, archive.read(info)) for info in archive.infolist()]
+    manifest = json.loads(beside.read_bytes())
+    with zipfile.ZipFile(path, "w") as archive:
+        for info, content in entries:
+            if info.filename in change:
+                old, new = change[info.filename]
+                assert content.count(old) >= 1, (info.filename, old)
+                content = content.replace(old, new, 1)
+            if info.filename == "database.sql":
+                manifest["database"]["size"] = len(content)
+            if info.filename == "manifest.json":
+                content = json.dumps({**manifest, "archive": None}).encode()
+            archive.writestr(info, content, compress_type=zipfile.ZIP_DEFLATED)
+    manifest["archive"] = {"size": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    beside.write_text(json.dumps(manifest))
+
+
+def failed(site: Site, made: str, scratch: str) -> Ran:
+    ran = site.run("drill", made)
+    assert ran.code == 7, ran.said
+    assert f"{made}.failed.json" in site.shelf()
+    assert f"{made}.proof.json" not in site.shelf()
+    assert proof(site, made, "failed")["matched"] is False
+    assert scratches(site.server, scratch) == []
+    assert site.run("list").out.rstrip().endswith("damaged")
+    return ran
+
+
+def sql(site: Site, made: str) -> bytes:
+    with zipfile.ZipFile(site.backups / f"{made}.zip") as archive:
+        return archive.read("database.sql")
+
+
+def test_one_row_missing(site: Site, scratch: str) -> None:
+    made = site.backup()
+    text = sql(site, made)
+    at = text.index(b"INSERT INTO `kimai2_tags`")
+    row = text[at : text.index(b";\n", at)]
+    first = row[row.index(b"\n(") : row.index(b",\n(")]
+    repack(site, made, {"database.sql": (first + b",\n(", b"\n(")})
+    ran = failed(site, made, scratch)
+    assert "table kimai2_tags: rows was" in ran.out
+
+
+def test_one_byte_changed(site: Site, scratch: str) -> None:
+    made = site.backup()
+    text = sql(site, made)
+    at = text.index(b"INSERT INTO `kimai2_tags`")
+    row = text[text.index(b"\n(", at) : text.index(b"),", at)]
+    changed = row.replace(b"'", b"'X", 1)
+    repack(site, made, {"database.sql": (row, changed)})
+    assert "table kimai2_tags: digest was" in failed(site, made, scratch).out
+
+
+def test_an_index_lost(site: Site, scratch: str) -> None:
+    made = site.backup()
+    text = sql(site, made)
+    at = text.index(b"  KEY `", text.index(b"CREATE TABLE `kimai2_timesheet` "))
+    line = text[at : text.index(b"\n", at) + 1]
+    repack(site, made, {"database.sql": (line, b"")})
+    assert f"table {TABLE}: definition.indexes" in failed(site, made, scratch).out
+
+
+def test_a_default_changed(site: Site, scratch: str) -> None:
+    made = site.backup()
+    text = sql(site, made)
+    at = text.index(b" DEFAULT 0", text.index(b"CREATE TABLE `kimai2_timesheet` "))
+    line = text[text.rindex(b"\n", 0, at) : text.index(b"\n", at)]
+    repack(site, made, {"database.sql": (line, line.replace(b"DEFAULT 0", b"DEFAULT 1"))})
+    assert f"table {TABLE}: definition.columns" in failed(site, made, scratch).out
+
+
+def test_a_table_too_many(site: Site, scratch: str) -> None:
+    made = site.backup()
+    repack(
+        site,
+        made,
+        {"database.sql": (b"CREATE TABLE `kimai2_tags`", b"CREATE TABLE `more` (id INT);\nCREATE TABLE `kimai2_tags`")},
+    )
+    assert "table more: existence was absent, is there" in failed(site, made, scratch).out
+
+
+def test_a_file_changed(site: Site, scratch: str) -> None:
+    made = site.backup()
+    with zipfile.ZipFile(site.backups / f"{made}.zip") as archive:
+        local = archive.read("config/packages/local.yaml")
+    repack(site, made, {"config/packages/local.yaml": (local[:1], bytes([local[0] ^ 1]))})
+    assert "local.yaml" in failed(site, made, scratch).out
+
+
+def test_an_archive_swapped_for_another_ones(site: Site, scratch: str) -> None:
+    first = site.backup()
+    site.sql("DELETE FROM kimai2_timesheet ORDER BY id DESC LIMIT 1")
+    second = site.backup()
+    (site.backups / f"{second}.zip").write_bytes((site.backups / f"{first}.zip").read_bytes())
+    ran = site.run("drill", second)
+    assert ran.code == 7, ran.said
+    assert f"{second}.failed.json" in site.shelf()
+
+
+def test_a_dump_cut_after_a_statement(site: Site, scratch: str) -> None:
+    made = site.backup()
+    text = sql(site, made)
+    ends = [at for at in range(len(text)) if text.startswith(b";\n", at)]
+    for at in (ends[len(ends) // 3], ends[len(ends) // 2], ends[-12]):
+        whole = (site.backups / f"{made}.zip").read_bytes(), (site.backups / f"{made}.json").read_bytes()
+        repack(site, made, {"database.sql": (text[at + 2 :], b"")})
+        failed(site, made, scratch)
+        (site.backups / f"{made}.zip").write_bytes(whole[0])
+        (site.backups / f"{made}.json").write_bytes(whole[1])
+        (site.backups / f"{made}.failed.json").unlink()
+
+
+def test_what_failed_once_is_proven_by_a_drill_that_matches(site: Site, scratch: str) -> None:
+    made = site.backup()
+    whole = (site.backups / f"{made}.zip").read_bytes()
+    (site.backups / f"{made}.zip").write_bytes(whole[:-1])
+    failed(site, made, scratch)
+    (site.backups / f"{made}.zip").write_bytes(whole)
+    assert site.run("drill", made).code == 0
+    assert site.shelf() == [f"{made}.json", f"{made}.proof.json", f"{made}.zip"]
+
+
+def test_the_oldest_in_its_turn(site: Site, scratch: str) -> None:
+    made = [site.backup() for _ in range(3)]
+    for expected in (*made, made[0]):
+        [found] = site.run("drill", "--oldest", "--json").json()
+        assert found["id"] == expected
+    assert site.run("drill", made[0], "--oldest").code == 2
+
+
+def test_a_killed_drill_leaves_a_database_that_the_next_one_drops(site: Site, scratch: str) -> None:
+    site.backup()
+    process = site.start("drill")
+    poll(lambda: scratches(site.server, scratch), "a scratch database")
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=10)
+    assert len(scratches(site.server, scratch)) == 1
+
+    # The server notices at its own time that the client is gone.
+    def is_swept() -> bool:
+        ran = site.run("drill")
+        assert ran.code == 0, ran.said
+        return scratches(site.server, scratch) == []
+
+    poll(is_swept, "the killed drill's database is dropped")
+
+
+def test_another_drill_in_progress_is_left_alone(site: Site, scratch: str) -> None:
+    """On a server that two instances share."""
+    site.backup()
+    name = f"{scratch}_drill_0123456789ab"
+    site.server.run(f"CREATE DATABASE {name}")
+    holder = site.server.admin()
+    with holder.cursor() as cursor:
+        cursor.execute(f"SELECT GET_LOCK('{name}', 0)")
+        assert site.run("drill").code == 0
+        assert scratches(site.server, scratch) == [name]
+    holder.close()
+    poll(lambda: site.run("drill").code == 0 and scratches(site.server, scratch) == [], "it is dropped")
+
+
+def test_databases_of_others_are_never_touched(site: Site, scratch: str) -> None:
+    site.backup()
+    others = [f"{scratch}_drill_mine", f"{scratch}_drill_0123456789abc", f"{scratch}x_drill_0123456789ab"]
+    try:
+        for name in others:
+            site.server.run(f"CREATE DATABASE {name}")
+        assert site.run("drill").code == 0
+        assert scratches(site.server, scratch) == sorted(others)
+    finally:
+        for name in others:
+            site.server.run(f"DROP DATABASE {name}")
+
+
+def test_without_a_scratch_server_it_says_what_to_set(site: Site) -> None:
+    site.backup()
+    ran = site.run("drill")
+    assert ran.code == 4
+    assert "DRILL_DATABASE_URL" in ran.errors[0]
+
+
+def test_a_user_who_may_make_no_database_is_told_the_grant(site: Site, scratch: str) -> None:
+    site.backup()
+    ran = site.run("drill", DRILL_DATABASE_URL=site.url.rpartition("/")[0] + "/elsewhere")
+    assert ran.code == 4, ran.said
+    assert r"GRANT ALL PRIVILEGES ON `elsewhere\_drill\_%`.* TO" in ran.errors[0]
+    assert "proof" not in "".join(site.shelf())
+
+
+def test_a_scratch_server_that_is_away_marks_nothing(site: Site, scratch: str) -> None:
+    site.backup()
+    ran = site.run("drill", DRILL_DATABASE_URL="mysql://u:p@127.0.0.1:9/drill")
+    assert ran.code == 5, ran.said
+    assert len(site.shelf()) == 2
+
+
+def test_events_never_run_in_a_drill(site: Site, scratch: str) -> None:
+    site.sql("CREATE TABLE ticks (id INT PRIMARY KEY AUTO_INCREMENT)")
+    site.sql("CREATE EVENT ticking ON SCHEDULE EVERY 1 SECOND STARTS '2020-01-01' DO INSERT INTO ticks VALUES (NULL)")
+    site.backup()
+    site.sql("DROP EVENT ticking")
+    ran = site.run("drill")
+    assert ran.code == 0, ran.said
+
+
+def test_proof_is_remembered_as_a_run(site: Site, scratch: str) -> None:
+    made = site.backup()
+    site.run("drill")
+    lines = (site.state / "kimai.runs" / "runs.jsonl").read_text().split("\n")
+    last = json.loads([line for line in lines if line][-1])
+    assert (last["command"], last["exit_code"], last["backup"]) == ("drill", 0, made)
+    assert {"check the archive", "load the database", "compare the database"} <= {p["name"] for p in last["phases"]}
