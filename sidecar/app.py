@@ -4,7 +4,7 @@ import errno
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,16 +23,18 @@ from sidecar.site import Site
 from sidecar.state import State
 
 if TYPE_CHECKING:
-    from sidecar import backup, doctor, health, restore
+    from sidecar import backup, daemon, doctor, health, restore
     from sidecar.archive.source import Source
     from sidecar.catalog import Backup, Catalog
+    from sidecar.clock import Clock
     from sidecar.database.server import Session
     from sidecar.database.url import DatabaseUrl
     from sidecar.history import History
+    from sidecar.planned import Planned
     from sidecar.recorder import Recording
     from sidecar.references import Command as Referring
     from sidecar.report.progress import Progress
-    from sidecar.status import Look
+    from sidecar.status import Look, Status
     from sidecar.storage.base import Storage
     from sidecar.targets import Targets
 
@@ -227,17 +229,56 @@ class App:
             backup_dir=self.settings.backup_dir,
         )
 
+    # ── By itself ────────────────────────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def planned(self) -> "Planned":
+        """What runs by itself."""
+        from sidecar.planned import Planned
+
+        return Planned(self.settings, self.instance)
+
+    def daemon_job(self, clock: "Clock") -> "daemon.Job":
+        """What `run` works with."""
+        from sidecar import children, daemon
+        from sidecar.standing import Instance, Standing
+
+        policies = {name: self.targets.policy_of(name) for name in self.targets.names}
+        instance = Instance(self.instance, self.settings.timezone, policies)
+        return daemon.Job(
+            plans=self.planned.plans,
+            history=self.history,
+            since=self.planned.since,
+            standing=Standing(instance, self.history, self.health_job()),
+            start=children.start,
+            clock=clock,
+            end_run=self.end_run,
+            keep_look=self.planned.keep_look,
+        )
+
+    @contextmanager
+    def served(self, status: "Callable[[], Status]") -> "Iterator[None]":  # noqa: ARG002 -- for what is to come
+        """Page and metrics while the block runs, by a thread of their own, where HTTP_LISTEN is set."""
+        yield
+
     def end_run(self, deadline: float) -> str | None:
         """End the run that would not outlive this container, within so many seconds; on a host it would."""
         return self.state.end_run(deadline) if self.site.own_id else None
 
-    def health_job(self) -> "health.Job":
-        """What `health` looks at."""
+    def health_job(self, *, recent: bool = False) -> "health.Job":
+        """What `health` looks at; what the daemon saw of the targets a few minutes ago may do."""
         from sidecar import health
 
         self.refuse_what_is_not_there_yet()
-        # Looked at once a minute: each target gets one try. But none at all is a mistake.
-        return health.Job(storages=self.targets.impatient if self.storages else (), state=self.state)
+        self.targets.refuse_none()
+        return health.Job(
+            look=lambda: (self.planned.recent_look(datetime.now(UTC)) if recent else None) or self.look(),
+            runs=self.history.runs,
+            running=self.history.running,
+            plan=next((plan for plan in self.planned.plans if plan.command == "backup"), None),
+            since=self.planned.since,
+            state=self.state,
+        )
 
     @contextmanager
     def open_backup(self, reference: str) -> "Iterator[Source]":

@@ -35,6 +35,7 @@ class History:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._read: tuple[tuple[int, int, int], list[Run]] | None = None
 
     # ── Writing ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -122,20 +123,20 @@ class History:
     def runs(self) -> list[Run]:
         """Every run that is remembered, oldest first; a line that is none (a power cut) is passed over, and said."""
         try:
+            found = self._file.stat()
+            # The daemon asks often, and the file changes once a night.
+            stamp = (found.st_ino, found.st_size, found.st_mtime_ns)
+            if (read := self._read) is not None and read[0] == stamp:
+                return list(read[1])
             content = self._file.read_bytes()
         except FileNotFoundError:
             return []
         except OSError as error:
             log.warning("%s, the history of runs, can't be read: %s", self._file, error.strerror)
             return []
-        found = []
-        for line in content.splitlines():
-            try:
-                if line:
-                    found.append(_DECODER.decode(line))
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                log.debug("%s has a line that is no record: %.80r", self._file, line)
-        return found
+        runs = _decoded(content, self._file)
+        self._read = (stamp, runs)
+        return list(runs)
 
     def log_of(self, run_id: str) -> list[str]:
         """The last lines of a run's log; none of one whose log is no longer, or never was, kept."""
@@ -166,6 +167,17 @@ class History:
 
 
 _DECODER = msgspec.json.Decoder(Run)
+
+
+def _decoded(content: bytes, path: Path) -> list[Run]:
+    found = []
+    for line in content.splitlines():
+        try:
+            if line:
+                found.append(_DECODER.decode(line))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            log.debug("%s has a line that is no record: %.80r", path, line)
+    return found
 
 
 @contextmanager
