@@ -30,7 +30,8 @@ class Cron:
     def __init__(self, expression: str, tz: tzinfo) -> None:
         self.expression = expression
         self.tz = tz
-        self._known: tuple[datetime | None, datetime | None] = (None, None)
+        # Who asks, asks of now and of the next moment, again and again.
+        self._known: list[tuple[datetime, datetime]] = []
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Cron) and (self.expression, self.tz) == (other.expression, other.tz)
@@ -40,10 +41,13 @@ class Cron:
 
     def around(self, at: datetime) -> tuple[datetime | None, datetime | None]:
         """The newest moment not after `at`, and the first one after it; None where none is within 50 years."""
-        last, following = self._known
-        if last is None or following is None or not last <= at < following:
-            self._known = self._find(at.astimezone(UTC))
-        return self._known
+        for known in self._known:
+            if known[0] <= at < known[1]:
+                return known
+        last, following = self._find(at.astimezone(UTC))
+        if last is not None and following is not None:
+            self._known = [(last, following), *self._known[:3]]
+        return last, following
 
     def last(self, at: datetime) -> datetime | None:
         """The newest moment not after `at`."""

@@ -16,7 +16,7 @@ from sidecar.schedule import Cron, Plan
 from sidecar.since import Since
 from sidecar.standing import Instance, Standing
 from sidecar.state import State
-from sidecar.status import Kept, Look, Shelf
+from sidecar.status import Look, Shelf
 
 A_RUN = 1.0
 """Seconds that a run takes here."""
@@ -226,4 +226,3 @@ class Nights:
 
 def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
-

@@ -79,7 +79,9 @@ def test_a_leap_day_comes_when_it_comes() -> None:
 @given(
     st.sampled_from(["30 2 * * *", "0 2 * * *", "15 2,3 * * *", "59 1,2 * * 0", "*/20 * * * *", "17 * * * *"]),
     st.sampled_from(["Europe/Berlin", "America/New_York", "UTC"]),
-    st.sampled_from(["2026-03-08T06:00", "2026-03-29T00:00", "2026-10-25T00:00", "2026-11-01T05:00", "2028-02-29T00:00"]),
+    st.sampled_from(
+        ["2026-03-08T06:00", "2026-03-29T00:00", "2026-10-25T00:00", "2026-11-01T05:00", "2028-02-29T00:00"]
+    ),
     st.integers(-3 * 86400, 3 * 86400),
 )
 def test_wherever_one_asks_the_same_moments_are_named(expression: str, zone: str, near: str, seconds: int) -> None:
