@@ -76,6 +76,7 @@ class Daemon:
         self._tellers: list[tuple[Child, float]] = []
         self._seen: tuple[datetime, float] | None = None
         self._waits_for = ""
+        self._newest = ""
         self._hung_up = False
 
     def hang_up(self) -> None:
@@ -196,7 +197,6 @@ class Daemon:
         if running is None or (code := running.child.poll()) is None:
             return
         self._running = None
-        self._watch.look_soon()
         killed = self._settle()
         for run in killed:
             self._tell(run)
@@ -234,6 +234,11 @@ class Daemon:
 
     def _look(self) -> None:
         self._watch.reap()
+        runs = self._job.history.runs()
+        if runs and runs[-1].id != self._newest:
+            # What ran, by hand as well, may have changed what lies there.
+            self._newest = runs[-1].id
+            self._watch.look_soon()
         if self._watch.is_due:
             if self._running is None:
                 # What was started beside the daemon may have been killed, too.

@@ -1,4 +1,4 @@
-"""The daemon under a clock that is wound: years, outages, machines asleep, clocks set back, runs that fail or vanish."""
+"""The daemon under a clock that is wound: outages, machines asleep, clocks set back, runs that fail or vanish."""
 
 import logging
 from collections import Counter
@@ -301,12 +301,16 @@ def test_a_look_that_fails_is_said_once_and_the_last_one_stays(
     assert found.look.taken_at < nights.now + timedelta(minutes=1)
 
 
-def test_there_is_a_look_after_each_run(nights: Nights) -> None:
-    nights.clock.wait((HOUR * 13).total_seconds())
-    daemon = Daemon(nights.job())
-    nights.clock.at(900, nights.clock.stop)
-    daemon.run()
-    assert nights.looks >= 2
+def test_there_is_a_look_after_each_run_by_hand_as_well(nights: Nights) -> None:
+    nights.pace = 30.0
+    nights.clock.at(60, nights.by_hand)
+    nights.run(timedelta(minutes=2))
+    assert nights.looks == 2
+    nights.clock.wait((HOUR * 14).total_seconds())
+    nights.looks = 0
+    nights.run(timedelta(minutes=2))
+    assert len(nights.runs()) == 1
+    assert nights.looks == 2
 
 
 def test_a_hang_up_is_said_and_changes_nothing(nights: Nights, caplog: pytest.LogCaptureFixture) -> None:
