@@ -4,8 +4,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import IO, Protocol
+
+_POLL = 0.02
 
 
 class Child(Protocol):
@@ -67,3 +70,18 @@ class _Process:
 def start(arguments: Sequence[str], *, keep_output: bool) -> Child:
     """Start `kimai-backup` with these arguments. Its environment is ours, its log goes where ours goes."""
     return _Process(arguments, keep_output=keep_output)
+
+
+def ended_by(ends: float, child: Child, monotonic: Callable[[], float]) -> bool:
+    """Wait for it until that time; whether it ended before. Where not, it is killed."""
+    while child.poll() is None:
+        if monotonic() < ends:
+            time.sleep(_POLL)
+            continue
+        child.kill()
+        for _ in range(50):
+            if child.poll() is not None:
+                break
+            time.sleep(_POLL)
+        return False
+    return True

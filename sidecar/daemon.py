@@ -4,14 +4,13 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from threading import Event
 
-from sidecar.children import Child, Start
+from sidecar.children import Child, Start, ended_by
 from sidecar.clock import Clock
 from sidecar.errors import StorageFailed
 from sidecar.health import expression_of
 from sidecar.history import History
-from sidecar.runs import Command, Run, Trigger, new_id
+from sidecar.runs import Command, Run, Trigger, new_id, unrecorded
 from sidecar.schedule import Decision, Past, Plan, decide, superseded
 from sidecar.since import Since
 from sidecar.standing import Standing
@@ -29,7 +28,6 @@ _ATTENTIVE = 0.25
 """The same while a child runs, whose end is to be seen."""
 _PATIENT = 5.0
 """The same while something that was started otherwise is in the way."""
-_POLL = 0.02
 _JUMP = 60.0
 _OWN_RUNS = 50
 
@@ -187,7 +185,7 @@ class Daemon:
             child = self._job.start([command, "--run-id", run_id, "--trigger", trigger], keep_output=False)
         except OSError as error:
             log.error("%s can't be started: %s", command, error.strerror)  # noqa: TRY400 - one line
-            self._remember(_no_record(run_id, command, trigger, now, now, 1))
+            self._remember(unrecorded(run_id, command, trigger, now, now, 1))
             return
         self._running = _Running(child, run_id, command, trigger, now)
 
@@ -202,7 +200,7 @@ class Daemon:
             self._tell(run)
         found = next((run for run in reversed(self._runs()) if run.id == running.id), None)
         if found is None:
-            self._remember(_no_record(running.id, running.command, running.trigger, running.began, now, code))
+            self._remember(unrecorded(running.id, running.command, running.trigger, running.began, now, code))
         else:
             self._keep(found)
         self._announce(now)
@@ -278,42 +276,9 @@ class Daemon:
         if ended is not None and (running is None or f"(process {running.child.pid} on" not in ended):
             log.warning("%s was told to end as well, as it would not outlive the container", ended)
         if running is not None:
-            if not _wait(running.child, ends, clock):
+            if not ended_by(ends, running.child, clock.monotonic):
                 log.error("%s did not end within %g s, and is killed", running.command, END_DEADLINE)
             self._running = None
             self._settle()
         for child in helpers:
-            _wait(child, ends, clock)
-
-
-def _wait(child: Child, ends: float, clock: Clock) -> bool:
-    """Whether it ended before that time; where not, it is killed."""
-    # Told to stop, the clock's own wait would return at once.
-    pause = Event()
-    while child.poll() is None:
-        if clock.monotonic() < ends:
-            pause.wait(_POLL)
-            continue
-        child.kill()
-        for _ in range(50):
-            if child.poll() is not None:
-                break
-            pause.wait(_POLL)
-        return False
-    return True
-
-
-def _no_record(run_id: str, command: Command, trigger: Trigger, began: datetime, now: datetime, code: int) -> Run:
-    """The record of a run that left none: it ended before it began, or could not write one."""
-    code = code if code >= 0 else 128 - code
-    why = f"{command} ended with exit code {code} and left no record"
-    mend = "a setting is wrong: see the log, or `kimai-backup config`" if code == 4 else "see the log"
-    return Run(
-        id=run_id,
-        command=command,
-        trigger=trigger,
-        started_at=began,
-        finished_at=max(now, began),
-        exit_code=code,
-        summary=f"{why}; {mend}",
-    )
+            ended_by(ends, child, clock.monotonic)

@@ -231,6 +231,7 @@ def test_settings_that_went_wrong_since_the_start_are_recorded_and_tried_again(s
     days = tmp_path / "days"
     days.write_text("60")
     with daemon(site, RETENTION_DAYS_FILE=str(days), BACKUP_SCHEDULE="* * * * *") as process:
+        poll((site.state / "kimai.look.json").exists, "it has read its settings, and looked")
         days.unlink()
         run = poll(lambda: history(site).runs() and history(site).runs()[-1], "it tried", 90)
         process.stop()
