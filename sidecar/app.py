@@ -4,7 +4,7 @@ import errno
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,14 +24,16 @@ from sidecar.site import Site
 from sidecar.state import State
 
 if TYPE_CHECKING:
-    from sidecar import backup, doctor, drill, health, restore, tidy
+    from sidecar import backup, daemon, doctor, drill, health, restore, tidy
     from sidecar.archive.source import Source
     from sidecar.catalog import Backup, Catalog
+    from sidecar.clock import Clock
     from sidecar.history import History
+    from sidecar.planned import Planned
     from sidecar.recorder import Recording
     from sidecar.references import Command as Referring
     from sidecar.report.progress import Progress
-    from sidecar.status import Look
+    from sidecar.status import Look, Status
     from sidecar.storage.base import Storage
     from sidecar.targets import Targets
     from sidecar.telling import Teller
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEFAULT_INSTANCE = "kimai"
+_PAGE_DEADLINE = 1.0
+"""Seconds that the status page gets to end: what a run needs of Docker's patience of 10 comes first."""
 _INSTANCE = re.compile(r"[a-z0-9_-]+")
 _NOT_YET = {
     "backup_encrypt_to": "encryption",
@@ -145,12 +149,13 @@ class App:
 
         return find_for(command, self.catalog(), reference, self.settings.backup_dir)
 
-    def look(self) -> "Look":
-        """What lies on the targets, each asked once, and what retention says of it."""
+    def look(self, *, brief: bool = False) -> "Look":
+        """What lies on the targets, each asked once, with little patience or less, and what retention says of it."""
         from sidecar.look import look
 
         tz = self.settings.timezone
-        return look(self.targets.impatient, self.instance, self.targets.policy_of, datetime.now(UTC), tz)
+        storages = self.targets.brief if brief else self.targets.impatient
+        return look(storages, self.instance, self.targets.policy_of, datetime.now(UTC), tz)
 
     # ── Kimai and its database ───────────────────────────────────────────────────────────────────────────────
 
@@ -262,17 +267,65 @@ class App:
             notifiers=lambda: self.teller.examine(send=notify),
         )
 
+    # ── By itself ────────────────────────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def planned(self) -> "Planned":
+        """What runs by itself."""
+        from sidecar.planned import Planned
+
+        return Planned(self.settings, self.instance)
+
+    def daemon_job(self, clock: "Clock") -> "daemon.Job":
+        """What `run` works with."""
+        from sidecar import children, daemon
+        from sidecar.standing import Instance, Standing
+
+        policies = {name: self.targets.policy_of(name) for name in self.targets.names}
+        instance = Instance(self.instance, self.settings.timezone, policies)
+        return daemon.Job(
+            plans=self.planned.plans,
+            history=self.history,
+            since=self.planned.since,
+            standing=Standing(instance, self.history, self.health_job()),
+            start=children.start,
+            clock=clock,
+            end_run=self.end_run,
+            keep_look=self.planned.keep_look,
+        )
+
+    @contextmanager
+    def served(self, status: "Callable[[], Status]") -> "Iterator[None]":
+        """Page, metrics and health while the block runs, by a thread of their own, where HTTP_LISTEN is set."""
+        if self.settings.http_listen is None:
+            yield
+            return
+        from sidecar.report.web.server import serve
+
+        server = serve(status, self.settings.http_listen, in_container=self.site.own_id is not None)
+        try:
+            yield
+        finally:
+            server.stop(_PAGE_DEADLINE)
+
     def end_run(self, deadline: float) -> str | None:
         """End the run that would not outlive this container, within so many seconds; on a host it would."""
         return self.state.end_run(deadline) if self.site.own_id else None
 
-    def health_job(self) -> "health.Job":
-        """What `health` looks at."""
+    def health_job(self, *, recent: bool = False) -> "health.Job":
+        """What `health` looks at; what the daemon saw of the targets a few minutes ago may do."""
         from sidecar import health
 
         self.refuse_what_is_not_there_yet()
-        # Looked at again and again: each target gets one brief try. But none at all is a mistake.
-        return health.Job(storages=self.targets.brief if self.storages else (), state=self.state)
+        self.targets.refuse_none()
+        return health.Job(
+            look=lambda: (self.planned.recent_look(datetime.now(UTC)) if recent else None) or self.look(brief=True),
+            runs=self.history.runs,
+            running=self.history.running,
+            plan=next((plan for plan in self.planned.plans if plan.command == "backup"), None),
+            since=self.planned.since,
+            state=self.state,
+        )
 
     @contextmanager
     def open_backup(self, reference: str) -> "Iterator[Source]":

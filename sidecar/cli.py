@@ -245,20 +245,28 @@ def doctor(notify: bool, as_json: bool) -> None:
 
 @cli.command()
 def run() -> None:
-    """Stay until SIGTERM, as the container does.
+    """Stay, and back up by BACKUP_SCHEDULE (cron, in TZ), until SIGTERM.
 
-    This version has no scheduler yet: all settings are checked, and backups are started by cron.
+    Each run is a process of its own, one at a time. One that was missed (container down, machine asleep) is made
+    up for, once; one that failed is tried again after 10, 30 and 90 minutes, unless the next comes before. With
+    BACKUP_JITTER each begins up to so many minutes later. VERIFY_SCHEDULE re-reads all backups, DRILL_SCHEDULE
+    proves the newest. HTTP_LISTEN shows how things stand. SIGTERM ends a run
+    within 8 seconds, and the next start makes up for it. SIGHUP does nothing: settings are read at the start, the
+    files of NAME_FILE by each run.
     """
-    from threading import Event
+    from sidecar.clock import WallClock
+    from sidecar.daemon import Daemon
 
-    from sidecar import daemon
-
-    stop = Event()
+    clock = WallClock()
     # Ending is what a daemon is told to do: no interruption, and exit code 0.
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: clock.stop())
     app = App.load(os.environ)
-    app.refuse_what_is_not_there_yet()
-    daemon.run(app.settings.backup_schedule, stop, app.end_run)
+    job = app.daemon_job(clock)
+    daemon = Daemon(job)
+    signal.signal(signal.SIGHUP, lambda *_: daemon.hang_up())
+    with app.state.only_daemon(), app.served(lambda: job.standing.status(clock.now())):
+        daemon.run()
 
 
 @cli.command(hidden=True)
@@ -278,21 +286,26 @@ def tell(told_id: str) -> None:
 
 @cli.command()
 @as_json
-def health(as_json: bool) -> None:
-    """Tell whether this container is healthy (exit code 0 or 1).
+@click.option("--recent", is_flag=True, help="Ask no target that the daemon has looked at within 15 minutes.")
+def health(as_json: bool, recent: bool) -> None:
+    """Tell whether all is well (exit code 0 or 1).
 
-    Settings are valid, targets can be read, the state folder can be written to, no restore was killed. It
-    does not look at the age of the newest backup yet, nor at Kimai and its database: see doctor.
+    The newest whole backup on each target is as new as BACKUP_SCHEDULE wants it, where one missed run is forgiven;
+    the newest drill did not fail; settings are valid, targets can be listed, the state folder can be written to, no
+    restore was killed. Without BACKUP_SCHEDULE no age is judged: whoever backs up by another scheduler sets it to the
+    same hours. Kimai and its database are not asked: see doctor.
     """
+    from datetime import UTC, datetime
+
     from sidecar import health as use_case
 
     try:
-        problems = use_case.examine(App.load(os.environ).health_job())
+        problems, notes = use_case.examine(App.load(os.environ).health_job(recent=recent), datetime.now(UTC))
     except KimaiBackupError as error:
-        problems = str(error).splitlines()
+        problems, notes = str(error).splitlines(), []
     problems = [logs.redact(problem) for problem in problems]
-    found = {"healthy": not problems, "problems": problems}
-    _print(json.dumps(found, indent=1) if as_json else "\n".join(problems or ["healthy"]))
+    found = {"healthy": not problems, "problems": problems, "notes": notes}
+    _print(json.dumps(found, indent=1) if as_json else "\n".join([*(problems or ["healthy"]), *notes]))
     _exit(Exit.FAULT if problems else Exit.DONE)
 
 

@@ -35,6 +35,7 @@ class History:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._read: tuple[tuple[int, int, int], list[Run]] | None = None
 
     # ── Writing ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -122,22 +123,20 @@ class History:
     def runs(self) -> list[Run]:
         """Every run that is remembered, oldest first; a line that is none (a power cut) is passed over, and said."""
         try:
+            found = self._file.stat()
+            # The daemon asks often, and the file changes once a night.
+            stamp = (found.st_ino, found.st_size, found.st_mtime_ns)
+            if (read := self._read) is not None and read[0] == stamp:
+                return list(read[1])
             content = self._file.read_bytes()
         except FileNotFoundError:
             return []
         except OSError as error:
             log.warning("%s, the history of runs, can't be read: %s", self._file, error.strerror)
             return []
-        found: dict[str, Run] = {}
-        for line in content.splitlines():
-            try:
-                if line:
-                    run = _DECODER.decode(line)
-                    # A later record of a run is the one that holds; its place is that of the first.
-                    found[run.id] = run
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                log.debug("%s has a line that is no record: %.80r", self._file, line)
-        return list(found.values())
+        runs = _decoded(content, self._file)
+        self._read = (stamp, runs)
+        return list(runs)
 
     def log_of(self, run_id: str) -> list[str]:
         """The last lines of a run's log; none of one whose log is no longer, or never was, kept."""
@@ -168,6 +167,19 @@ class History:
 
 
 _DECODER = msgspec.json.Decoder(Run)
+
+
+def _decoded(content: bytes, path: Path) -> list[Run]:
+    found: dict[str, Run] = {}
+    for line in content.splitlines():
+        try:
+            if line:
+                run = _DECODER.decode(line)
+                # A later record of a run is the one that holds; its place is that of the first.
+                found[run.id] = run
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            log.debug("%s has a line that is no record: %.80r", path, line)
+    return list(found.values())
 
 
 @contextmanager

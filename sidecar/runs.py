@@ -84,3 +84,18 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     def is_stored(self) -> bool:
         """It did what it was to do on every target, though it may have had to do without something (exit 3)."""
         return self.is_good or (self.exit_code == Exit.PARTIAL and not self.failed)
+
+
+def unrecorded(run_id: str, command: Command, trigger: Trigger, began: datetime, now: datetime, code: int) -> Run:
+    """The record of a run that left none: it ended before it began, or could not write one. A signal is below 0."""
+    code = code if code >= 0 else 128 - code
+    see = "a setting is wrong: see the log, or `kimai-backup config`" if code == Exit.CONFIGURATION else "see the log"
+    return Run(
+        id=run_id,
+        command=command,
+        trigger=trigger,
+        started_at=began,
+        finished_at=max(now, began),
+        exit_code=code,
+        summary=f"{command} ended with exit code {code} and left no record; {see}",
+    )

@@ -16,13 +16,14 @@ from sidecar.values import Listen
 Source = Literal["default", "environment", "file"]
 
 _FILE_LIMIT = 1 << 20
-_PREFIXES = ("BACKUP_", "RETENTION_", "S3_", "DATABASE_", "DRILL_", "KIMAI_", "NOTIFY_", "HEARTBEAT_")
+_PREFIXES = ("BACKUP_", "VERIFY_", "RETENTION_", "S3_", "DATABASE_", "DRILL_", "KIMAI_", "NOTIFY_", "HEARTBEAT_")
 
 
 class Settings(msgspec.Struct, kw_only=True, frozen=True):
     """Every setting under its name in lower case. None: not set, or set to nothing.
 
-    The ages are in days, `retry_deadline` is in seconds; where `s3_retention_*` is None, `retention_*` holds.
+    The ages are in days, `backup_jitter` is in minutes, `retry_deadline` in seconds; where `s3_retention_*` is None,
+    `retention_*` holds.
     `sources` tells of each field that is not the default where it was read.
     """
 
@@ -38,6 +39,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     backup_dir: Path | None = Path("/backups")
     backup_state_dir: Path = Path("/var/lib/kimai-backup")
     backup_schedule: str | None = "10 1 * * *"
+    backup_jitter: int = 0
+    verify_schedule: str | None = None
     tz: str = "UTC"
     backup_encrypt_to: tuple[str, ...] = ()
     backup_identity: Secret | None = None
@@ -240,6 +243,8 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "backup_dir": Path,
     "backup_state_dir": Path,
     "backup_schedule": values.schedule,
+    "backup_jitter": values.number(0, 720),
+    "verify_schedule": values.schedule,
     "tz": values.timezone_name,
     "backup_encrypt_to": values.recipients,
     "backup_identity": values.identity,

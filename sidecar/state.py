@@ -66,6 +66,7 @@ class State:
         self._target = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:12]
         self._locks = (f"{instance}.lock", f"{self._target}.lock")
         self._damaged = f"{instance}.damaged.json"
+        self._daemon_lock = f"{instance}.daemon.lock"
 
     @property
     def folder(self) -> Path:
@@ -101,6 +102,12 @@ class State:
         with ExitStack() as held:
             for name in self._locks if of_kimai else self._locks[:1]:
                 held.enter_context(_locked(self.folder / name, doing))
+            yield
+
+    @contextmanager
+    def only_daemon(self) -> Iterator[None]:
+        """Be the one daemon of this instance. Raises `Locked`, naming the other one."""
+        with _locked(self.folder / self._daemon_lock, "run"):
             yield
 
     def end_run(self, deadline: float) -> str | None:

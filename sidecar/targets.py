@@ -74,10 +74,20 @@ class Targets:
     @cached_property
     def storages(self) -> "list[Storage]":
         """Every target, local first. Raises `ConfigurationError` where there is none."""
-        if not self.impatient:
-            raise ConfigurationError("there is no target", mend="Set BACKUP_DIR or S3_BUCKET, or both.")
+        self.refuse_none()
         found: list[Storage] = [each for each in (self.local, self._patient) if each is not None]
         return found
+
+    @property
+    def names(self) -> list[str]:
+        """What the targets are called, for those who need none of their adapters."""
+        given = {"local": self._settings.backup_dir, "s3": self._settings.s3_bucket}
+        return [name for name, value in given.items() if value is not None]
+
+    def refuse_none(self) -> None:
+        """Raise `ConfigurationError` where there is no target."""
+        if not self.names:
+            raise ConfigurationError("there is no target", mend="Set BACKUP_DIR or S3_BUCKET, or both.")
 
     @cached_property
     def _patient(self) -> "RetryingStorage | None":
