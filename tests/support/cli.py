@@ -113,6 +113,8 @@ class Site:
             "KIMAI_DIR": str(self.root),
             "BACKUP_DIR": str(self.backups),
             "BACKUP_STATE_DIR": str(self.state),
+            # Several tests at once would meet at the daemon's one port.
+            "HTTP_LISTEN": "",
             **self.extra,
         }
 
