@@ -74,16 +74,19 @@ def test_two_thousand_backups_are_all_there(visit: Visiting) -> None:
 def test_the_restore_command_is_copied(visit: Visiting, host: str) -> None:
     opened = visit(statuses.healthy, host=host)
     page = opened.page
-    button = page.get_by_role("button", name="Copy the command that restores").first
+    # Written and read by a page that is trusted, which the other one may not be.
+    reader = visit(statuses.empty, context=page.context)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=reader.origin)
     if host != PLAIN:
-        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=opened.origin)
+    reader.page.bring_to_front()
+    reader.page.evaluate("navigator.clipboard.writeText('what was there before')")
+    page.bring_to_front()
     assert page.evaluate("window.isSecureContext") == (host != PLAIN)
+    button = page.get_by_role("button", name="Copy the command that restores").first
     button.click()
     expect(button).to_have_text("Copied")
     expect(page.locator("#copied")).to_have_text(f"Copied: {COMMAND}")
-    # Read by a page that is trusted.
-    reader = visit(statuses.empty, context=page.context)
-    page.context.grant_permissions(["clipboard-read"], origin=reader.origin)
     reader.page.bring_to_front()
     assert reader.page.evaluate("navigator.clipboard.readText()") == COMMAND
 

@@ -1,5 +1,6 @@
 """The server: what it answers with which headers, what it refuses, and that no fault or hang of it ends others."""
 
+import asyncio
 import gzip
 import http.client
 import logging
@@ -11,9 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
+import uvicorn
 
 from sidecar.errors import ConfigurationError
-from sidecar.report.web.server import Server, serve
+from sidecar.report.web.server import Server, _Waiting, serve
 from sidecar.status import Status
 from sidecar.values import Listen
 from tests.support import statuses
@@ -191,6 +193,12 @@ def test_stopping_one_that_has_only_begun_ends_it() -> None:
         begun = time.monotonic()
         serve(statuses.empty, Listen("127.0.0.1", 0), in_container=True).stop(5)
         assert time.monotonic() - begun < 3
+
+
+def test_an_end_that_comes_before_it_waits_is_not_missed() -> None:
+    waiting = _Waiting(uvicorn.Config(lambda: None, log_config=None))
+    waiting.end()
+    asyncio.run(asyncio.wait_for(waiting.main_loop(), 5))
 
 
 def test_more_connections_than_there_is_room_for_are_told_to_come_again() -> None:
