@@ -33,6 +33,11 @@ def age(span: timedelta) -> str:
     return "less than a minute"
 
 
+def old(moment: datetime, now: datetime) -> str:
+    """How old what was made at a moment is: 5 hours old; or that one of two clocks was wrong."""
+    return f"{age(now - moment)} old" if moment <= now else "dated in the future"
+
+
 def duration(seconds: float) -> str:
     """How long something took: 0.4 s, 42 s, 3 min 12 s, 2 h 05 min."""
     if seconds < 10:

@@ -18,6 +18,7 @@ STATES: dict[str, tuple[Callable[[], Status], str]] = {
     "empty": (statuses.empty, "No backup yet"),
     "running": (statuses.running, "Running now"),
     "unknown": (statuses.unknown, "Not known yet"),
+    "long": (statuses.long_names, "Something is wrong"),
     "large": (statuses.large, "All is well"),
 }
 DOCS = Path(__file__).parents[2] / "docs"
@@ -37,7 +38,7 @@ def test_it_loads_and_says_how_things_stand(visit: Visiting, name: str) -> None:
     made, state = STATES[name]
     page = visit(made).page
     expect(page.locator("h1")).to_have_text(state)
-    expect(page).to_have_title(f"{state}: kimai-backup of kimai")
+    expect(page).to_have_title(f"{state}: kimai-backup of {made().instance}")
     expect(page.locator(".problems li")).to_have_count(len(made().problems))
 
 
@@ -73,16 +74,19 @@ def test_two_thousand_backups_are_all_there(visit: Visiting) -> None:
 def test_the_restore_command_is_copied(visit: Visiting, host: str) -> None:
     opened = visit(statuses.healthy, host=host)
     page = opened.page
-    button = page.get_by_role("button", name="Copy the command that restores").first
+    # Written and read by a page that is trusted, which the other one may not be.
+    reader = visit(statuses.empty, context=page.context)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=reader.origin)
     if host != PLAIN:
-        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=opened.origin)
+    reader.page.bring_to_front()
+    reader.page.evaluate("navigator.clipboard.writeText('what was there before')")
+    page.bring_to_front()
     assert page.evaluate("window.isSecureContext") == (host != PLAIN)
+    button = page.get_by_role("button", name="Copy the command that restores").first
     button.click()
     expect(button).to_have_text("Copied")
     expect(page.locator("#copied")).to_have_text(f"Copied: {COMMAND}")
-    # Read by a page that is trusted.
-    reader = visit(statuses.empty, context=page.context)
-    page.context.grant_permissions(["clipboard-read"], origin=reader.origin)
     reader.page.bring_to_front()
     assert reader.page.evaluate("navigator.clipboard.readText()") == COMMAND
 
@@ -117,7 +121,7 @@ def test_a_plot_is_named_and_described_for_who_cannot_see_it(visit: Visiting) ->
         expect(page.get_by_role("img", name=name)).to_be_visible()
     described = page.get_by_role("img", name="What retention keeps on s3")
     expect(described).to_have_accessible_description(
-        "113 backups up to 2 years old: 14 proven, 67 kept and 32 going. "
+        "113 backups, the oldest 2 years old: 14 proven, 67 kept and 32 going. "
         "The table of this target has each with its reason."
     )
 

@@ -174,6 +174,27 @@ def unknown() -> Status:
     return status()
 
 
+def long_names() -> Status:
+    """As long as settings allow, and without a place to break."""
+    shelf = shelf_of("i" * 100, "2.66.0-beta-of-a-plugin-with-a-long-name", target="t" * 60)
+    problem = "/srv/" + "x" * 300
+    return status(instance="i" * 100, problems=(problem,), look=Look(taken_at=NOW, shelves=[shelf]), log=("y" * 2000,))
+
+
+def shelf_of(instance: str, version: str, target: str) -> Shelf:
+    made = BackupId(instance, version, NIGHT, safety=True)
+    backup = Kept(
+        id=str(made),
+        created_at=NIGHT,
+        kimai_version=version,
+        size=10**15,
+        encrypted=True,
+        safety=True,
+        reasons=["z" * 200],
+    )
+    return Shelf(target=target, backups=[backup], strays=["s" * 300])
+
+
 def large(backups: int = 2000, runs: int = 1000) -> Status:
     """So many backups, on two targets, four a day."""
     times = [NIGHT - timedelta(hours=6 * index) for index in range(backups)]

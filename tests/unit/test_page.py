@@ -207,6 +207,13 @@ def test_bars_have_gaps_where_nights_were_missed() -> None:
     assert [number for number, bar in enumerate(found) if bar.failed] == [25]
 
 
+def test_what_is_dated_in_the_future_is_said_to_be() -> None:
+    shelf = statuses.shelf("local", [statuses.NOW + timedelta(days=2), statuses.NOW - timedelta(days=2)])
+    html = render(statuses.status(look=Look(taken_at=statuses.NOW, shelves=[shelf])))
+    assert "The newest backup is dated in the future and lies on local;" in html
+    assert "future old" not in html
+
+
 def test_a_clock_that_was_set_back_breaks_no_plot() -> None:
     times = [statuses.NIGHT, statuses.NIGHT - timedelta(days=3), statuses.NIGHT + timedelta(days=400)]
     render(

@@ -1,5 +1,6 @@
 """The server: what it answers with which headers, what it refuses, and that no fault or hang of it ends others."""
 
+import asyncio
 import gzip
 import http.client
 import logging
@@ -11,9 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
+import uvicorn
 
 from sidecar.errors import ConfigurationError
-from sidecar.report.web.server import Server, serve
+from sidecar.report.web.server import Server, _Waiting, serve
 from sidecar.status import Status
 from sidecar.values import Listen
 from tests.support import statuses
@@ -197,6 +199,12 @@ def test_stopping_one_that_has_only_begun_ends_it() -> None:
         assert time.monotonic() - begun < 3
 
 
+def test_an_end_that_comes_before_it_waits_is_not_missed() -> None:
+    waiting = _Waiting(uvicorn.Config(lambda: None, log_config=None))
+    waiting.end()
+    asyncio.run(asyncio.wait_for(waiting.main_loop(), 5))
+
+
 def test_more_connections_than_there_is_room_for_are_told_to_come_again() -> None:
     with served(statuses.empty) as server, ExitStack() as opened:
         for _ in range(80):
@@ -210,13 +218,30 @@ def test_more_connections_than_there_is_room_for_are_told_to_come_again() -> Non
 
 
 def test_it_takes_no_signal_and_no_log_of_others() -> None:
-    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    levels = [logging.getLogger(name).level for name in ("", "uvicorn", "uvicorn.error", "uvicorn.access")]
+    def state() -> list[object]:
+        root = logging.getLogger()
+        return [signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT), root.level, *root.handlers]
+
+    before = state()
     with served(statuses.healthy) as server:
         ask(server, "/")
-        assert handlers == [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-        after = [logging.getLogger(name).level for name in ("", "uvicorn", "uvicorn.error", "uvicorn.access")]
-    assert after == levels
+        assert state() == before
+    assert state() == before
+
+
+@pytest.mark.parametrize("sent", [b"\x16\x03\x01\x02\x00\x01\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"a" * 100_000])
+def test_what_is_no_request_is_refused_without_a_word(
+    well: Server, caplog: pytest.LogCaptureFixture, sent: bytes
+) -> None:
+    with socket.create_connection(well.listen, timeout=10) as connection:
+        try:
+            connection.sendall(sent)
+            assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
+        except ConnectionError:
+            # Hung up on before all of it was read, which is as good.
+            assert len(sent) > 65_536
+    assert not caplog.records
+    assert ask(well, "/healthz")[0].status == 200
 
 
 def test_every_address_means_those_of_both_kinds() -> None:

@@ -1,7 +1,7 @@
 """The one glance and the one sentence: how things stand, and what comes next."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
 from sidecar.report import standing, words
@@ -48,12 +48,11 @@ def _sentence(status: Status, newest: Kept | None) -> str:
         newest_is = f"There is no backup on {words.listed(named)}" if named else "No target can be listed"
     else:
         holders = [shelf.target for shelf in status.look.shelves if _holds(shelf, newest)]
-        old = words.age(status.now - newest.created_at)
-        aged = f"is {old} old" if newest.created_at <= status.now else "is dated in the future"
-        newest_is = f"The newest backup {aged} and lies on {words.listed(holders)}"
+        old = words.old(newest.created_at, status.now)
+        newest_is = f"The newest backup is {old} and lies on {words.listed(holders)}"
     if status.running:
-        minutes = words.age(status.now - status.running.started_at)
-        return f"{newest_is}; a {status.running.command} has been running for {minutes}."
+        since = words.age(max(timedelta(), status.now - status.running.started_at))
+        return f"{newest_is}; a {status.running.command} has been running for {since}."
     coming = _soonest(status.nexts)
     if coming is None:
         return f"{newest_is}; nothing is scheduled."

@@ -29,6 +29,8 @@ def serve(status: Callable[[], Status], listen: Listen, *, in_container: bool) -
     be listened on; whatever fails later is logged and ends nothing.
     """
     bound = _bind(listen)
+    # What strangers send (scanners, TLS where there is none) is not worth a line each.
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
     config = uvicorn.Config(
         make_app(status, in_container=in_container),
         loop="asyncio",

@@ -54,7 +54,7 @@ def timeline(name: str, shelf: Shelf, now: datetime) -> Markup:
     marks = [_mark(lane, column, found, now) for (lane, column), found in columns.items()]
     counts = [(sum(len(found) for (lane, _), found in columns.items() if lane == each), each) for each, _ in LANES]
     says = (
-        f"{words.count(len(shelf.backups), 'backup')} up to {words.age(now - shelf.backups[-1].created_at)} old: "
+        f"{words.count(len(shelf.backups), 'backup')}, the oldest {words.old(shelf.backups[-1].created_at, now)}: "
         + words.listed([f"{number} {lane}" for number, lane in counts if number])
         + ". The table of this target has each with its reason."
     )
@@ -74,7 +74,7 @@ def _mark(lane: State, column: int, found: Sequence[Kept], now: datetime) -> Mar
     first = found[0]
     why = "; ".join(first.reasons)
     if len(found) == 1:
-        told = f"{first.created_at:%Y-%m-%d}, {words.age(now - first.created_at)} old, {lane}: {why}"
+        told = f"{first.created_at:%Y-%m-%d}, {words.old(first.created_at, now)}, {lane}: {why}"
     else:
         ends = f"{found[-1].created_at:%Y-%m-%d} to {first.created_at:%Y-%m-%d}"
         told = f"{len(found)} backups, {ends}, {lane}; the newest of them: {why}"
