@@ -273,8 +273,15 @@ def run() -> None:
 def look() -> None:
     """What lies on the targets, as the daemon asks for it: one JSON document."""
     import msgspec
+    from msgspec.structs import replace
 
-    _print(msgspec.json.encode(App.load(os.environ).look()).decode())
+    app = App.load(os.environ)
+    # The daemon says what is new of it, not the same every ten minutes.
+    logging.getLogger("sidecar.catalog").setLevel(logging.ERROR)
+    found = app.look()
+    # Page and metrics show it as it is.
+    shelves = [replace(each, problem=logs.redact(each.problem) if each.problem else None) for each in found.shelves]
+    _print(msgspec.json.encode(replace(found, shelves=shelves)).decode())
 
 
 @cli.command(hidden=True)

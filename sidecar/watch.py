@@ -25,6 +25,7 @@ class Watch:
         self._child: tuple[Child, float] | None = None
         self._looked: float | None = None
         self._failed = False
+        self._problems: dict[str, str] = {}
 
     @property
     def child(self) -> Child | None:
@@ -74,6 +75,13 @@ class Watch:
             self._say_once(f"`look` said what nobody understands: {error}")
             return
         self._failed = False
+        problems = {shelf.target: shelf.problem for shelf in look.shelves if shelf.problem}
+        for target, problem in problems.items():
+            if target not in self._problems:
+                log.warning("target %s: %s", target, problem)
+        for target in self._problems.keys() - problems.keys():
+            log.info("target %s can be listed again", target)
+        self._problems = problems
         self._standing.saw(look)
         self._keep(output)
 

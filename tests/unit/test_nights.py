@@ -301,6 +301,21 @@ def test_a_look_that_fails_is_said_once_and_the_last_one_stays(
     assert found.look.taken_at < nights.now + timedelta(minutes=1)
 
 
+def test_a_target_that_is_away_is_said_once_and_that_it_is_back(
+    nights: Nights, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    well, nights.shelves = nights.shelves, [Shelf(target="s3", problem="no answer")]
+
+    def mend() -> None:
+        nights.shelves = well
+
+    nights.clock.at((HOUR * 3).total_seconds(), mend)
+    nights.run(HOUR * 4)
+    assert caplog.text.count("target s3: no answer") == 1
+    assert caplog.text.count("target s3 can be listed again") == 1
+
+
 def test_there_is_a_look_after_each_run_by_hand_as_well(nights: Nights) -> None:
     nights.pace = 30.0
     nights.clock.at(60, nights.by_hand)
