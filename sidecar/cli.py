@@ -1,4 +1,4 @@
-"""The commands of kimai-backup: what each takes and prints, and the only place that exits."""
+"""The commands of kimai-backup: what each takes, what it prints, and the exit code that it ends with."""
 
 import json
 import logging
@@ -6,26 +6,21 @@ import os
 import signal
 import sys
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Literal, NoReturn, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
 from sidecar import __version__, tables
 from sidecar.app import App
-from sidecar.errors import Exit, Interrupted, KimaiBackupError
+from sidecar.errors import Exit, KimaiBackupError
 from sidecar.report import log as logs
 from sidecar.report.progress import progress
 from sidecar.runs import Trigger
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from sidecar.catalog import Catalog
 
 log = logging.getLogger(__name__)
-
-_INTERRUPTING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""What ends a run in order; SIGHUP comes where the line to the admin's terminal breaks."""
 
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, and nothing else there.")
 dry_run = click.option("--dry-run", is_flag=True, help="Say what would happen; change nothing.")
@@ -328,30 +323,6 @@ def config(as_json: bool) -> None:
     _print(json.dumps(named, indent=1) if as_json else tables.settings(rows))
 
 
-def main() -> NoReturn:
-    """Run one command and exit with its documented code; an error is one line, a traceback only at debug."""
-    for number in _INTERRUPTING:
-        # One that is ignored stays so: nohup, and jobs in the background.
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _interrupt)
-    try:
-        # Without its own exits, click gives back the code that `_exit` raised.
-        sys.exit(cli(prog_name="kimai-backup", standalone_mode=False) or Exit.DONE)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(Exit.USAGE)
-    except KimaiBackupError as error:
-        log.debug("traceback", exc_info=True)
-        _fail("" if error.is_told else str(error), error.exit_code)
-    except BrokenPipeError:
-        # Whoever read our output has had enough; stdout can't even be flushed any more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(Exit.FAULT)
-    except Exception as error:  # the last line of defence: told, with a code of its own
-        log.debug("traceback", exc_info=True)
-        _fail(f"unexpected fault: {type(error).__name__}: {error}. LOG_LEVEL=debug shows where", Exit.FAULT)
-
-
 def _listing(app: App, instance: str | None) -> "Catalog":
     """What lies on the targets; an instance that was asked for and isn't there is rather one that was misspelt."""
     from sidecar.references import check_instance
@@ -360,19 +331,6 @@ def _listing(app: App, instance: str | None) -> "Catalog":
     if instance is not None:
         check_instance(listing)
     return listing
-
-
-def _interrupt(number: int, _: "FrameType | None") -> None:
-    # A second signal would cut short the tidying up that the first one began.
-    for each in _INTERRUPTING:
-        signal.signal(each, signal.SIG_IGN)
-    raise Interrupted(f"interrupted by {signal.Signals(number).name}")
-
-
-def _fail(message: str, code: Exit) -> NoReturn:
-    for line in logs.redact(message).splitlines():
-        sys.stderr.write(f"kimai-backup: {line}\n")
-    sys.exit(code)
 
 
 def _print(text: str) -> None:

@@ -24,7 +24,7 @@ WITHOUT_TLS = {"mariadb": "--skip-ssl", "mysql": "--tls-version="}
 OWN_CIPHER = """
 import os
 from sidecar.app import App
-session = App.load(os.environ).connect()
+session = App.load(os.environ).servers.connect()
 print(session.texts("SHOW STATUS LIKE 'Ssl_cipher'")[0][1])
 session.close()
 """

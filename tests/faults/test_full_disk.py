@@ -18,7 +18,8 @@ LARGE = "var/data/large.bin"
 FULL = """
 import errno, sys
 from pathlib import Path
-from sidecar import backup, cli, targets
+from sidecar import backup, targets
+from sidecar.__main__ import main
 
 folder, _ = sys.argv.pop(1), sys.argv.pop(1)
 
@@ -38,7 +39,7 @@ def write_archive(entries, file, real=backup.write_archive):
 
 backup.write_archive = write_archive
 targets._same_disk = lambda one, other: Path(folder) in one.parents
-cli.main()
+main()
 """
 """What stands for a disk where no file system may be mounted: 3 MB are as much as the folder takes."""
 

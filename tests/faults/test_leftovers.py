@@ -18,7 +18,8 @@ from tests.support.seaweed import Store
 BETWEEN_ZIP_AND_MANIFEST = """
 import os, signal, sys
 from datetime import datetime, timedelta
-from sidecar import backup, cli
+from sidecar import backup
+from sidecar.__main__ import main
 from sidecar.storage.local import LocalStorage
 from sidecar.storage.s3 import S3Storage
 
@@ -36,7 +37,7 @@ def put(self, key, source, sha256=None, real=target.put):
 
 backup.datetime, target.put = Earlier, put
 sys.argv[1:] = ["backup"]
-cli.main()
+main()
 """
 OLD = "20200101T010203Z"
 
