@@ -174,7 +174,7 @@ def describe_all(backups: Iterable[Backup], storages: Sequence[Storage]) -> list
 def proven_at(backup: Backup, storages: Iterable[Storage]) -> datetime | None:
     """When a drill last matched, UTC: one small read, and none for a backup without proof.
 
-    None, with a warning in the log, for a proof that doesn't tell. Raises `StorageFailed`.
+    None, with a warning in the log, for a proof that can't be read or doesn't tell.
     """
     proven = {copy.target for copy in backup.copies if copy.proven}
     times = [_proof_time(storage, backup.id) for storage in storages if storage.name in proven]
@@ -265,12 +265,12 @@ def _proof_time(storage: Storage, backup_id: BackupId) -> datetime | None:
     key = proof_key(backup_id)
     try:
         time = msgspec.json.decode(_read(storage, key, PROOF_LIMIT), type=_Proof).finished_at
+        return time.replace(tzinfo=time.tzinfo or UTC).astimezone(UTC)
     except ObjectNotFound:
         return None  # removed since the listing: it is proven no more
-    except (Damaged, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (Damaged, StorageFailed, msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
         log.warning("%s on %s doesn't tell when it was proven: %s", key, storage.name, error)
         return None
-    return time.replace(tzinfo=time.tzinfo or UTC).astimezone(UTC)
 
 
 def _read(storage: Storage, key: str, limit: int) -> bytes:

@@ -116,9 +116,10 @@ def verify(reference: str | None, as_json: bool, instance: str | None, run_id: s
         listing = app.catalog()
         backups = [app.find("verify", reference)] if reference else list(listing.backups)
         with progress(quiet=as_json) as shown:
-            results = use_case.verify(app.storages, backups, app.targets.fetch, run.watch(shown))
+            watched = run.watch(shown)
+            results = use_case.verify(app.storages, backups, app.targets.fetch, watched)
             if not reference:
-                results += use_case.strays(app.storages, listing, app.targets.fetch, run.watch(shown))
+                results += use_case.strays(app.storages, listing, app.targets.fetch, watched)
                 app.state.forget_damaged()
         code = use_case.exit_code(results)
         outcomes.of_verify(results, code, run)
@@ -152,11 +153,10 @@ def drill(
         turn = use_case.whose_turn(app.catalog(), app.storages) if oldest else None
         backup = turn or app.find("drill", reference or "latest")
         with progress(quiet=as_json) as shown:
-            results = use_case.drill(app.drill_job(run.watch(shown)), backup)
-        code = use_case.exit_code(results)
-        outcomes.of_drill(results, code, run)
-    _print(tables.drilled_json(results) if as_json else tables.drilled(results))
-    _exit(code)
+            outcome = use_case.drill(app.drill_job(run.watch(shown)), backup)
+        outcomes.of_drill(outcome, run)
+    _print(tables.drilled_json(outcome) if as_json else tables.drilled(outcome))
+    _exit(outcome.exit_code)
 
 
 @cli.command()

@@ -1,5 +1,6 @@
 """Drill: restore a backup into a scratch database, read it back, and write down whether it is what was backed up."""
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -9,12 +10,15 @@ from pathlib import Path
 
 from sidecar import __version__
 from sidecar.archive.source import Source, open_source
-from sidecar.catalog import Backup, Catalog, Copy, proven_at, read_manifest
+from sidecar.catalog import LOCAL, Backup, Catalog, Copy, proven_at, read_manifest
+from sidecar.database import rights
 from sidecar.database.compare import Compared, compare
 from sidecar.database.load import Load
+from sidecar.database.loaders import StatementRefused
 from sidecar.database.scratch import Open, scratch_database, sweep
+from sidecar.database.server import version_number
 from sidecar.database.snapshot import take
-from sidecar.errors import Damaged, Exit, NoSuchBackup, ObjectNotFound, Refused, StorageFailed
+from sidecar.errors import Damaged, Exit, KimaiBackupError, NoSuchBackup, ObjectNotFound, Refused, StorageFailed
 from sidecar.manifest import Archive, Database, Manifest
 from sidecar.names import failed_key, proof_key
 from sidecar.proof import Proof, TableProof, encode
@@ -54,29 +58,47 @@ class Drilled:
     unmarked: dict[str, str] = field(default_factory=dict)
 
 
-def drill(job: Job, backup: Backup) -> list[Drilled]:
+@dataclass
+class Outcome:
+    """What became of each copy that was tried, and by target why others could not even be tried."""
+
+    results: list[Drilled] = field(default_factory=list)
+    passed: dict[str, KimaiBackupError] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> Exit:
+        """7 where a copy did not match or is damaged, 6 where one could not be read or a proof not be written."""
+        errors = self.passed.values()
+        if any(not result.proof.matched for result in self.results) or any(isinstance(e, Damaged) for e in errors):
+            return Exit.DAMAGED
+        return Exit.STORAGE if self.passed or any(result.unmarked for result in self.results) else Exit.DONE
+
+
+def drill(job: Job, backup: Backup) -> Outcome:
     """Drill the copies of a backup, local first, until one matches; each that does not is marked as failed.
 
-    Raises `StorageFailed` where none can be read, `Unreachable` for the scratch server, `Refused` for a backup that
-    can't be tried there.
+    Raises what the last copy failed with where none could be tried, `Unreachable` for the scratch server, and `Refused`
+    for a backup that can't be tried there.
     """
     with job.state.lock("drill", of_kimai=False):
         sweep(job.connect, job.prefix)
-        results: list[Drilled] = []
+        outcome = Outcome()
         by_name = {storage.name: storage for storage in job.storages}
         for copy in backup.copies:
-            storage = by_name[copy.target]
             try:
-                proof = _drill_copy(job, storage, backup, copy)
-            except StorageFailed as error:
-                if copy is backup.copies[-1] and not results:
-                    raise
-                log.warning("%s on %s is passed over: %s", backup.id, storage.name, error)
+                proof = _drill_copy(job, by_name[copy.target], backup, copy)
+            except (StorageFailed, NoSuchBackup, Damaged) as error:
+                log.error("%s on %s is passed over: %s", backup.id, copy.target, error)  # noqa: TRY400 - one line
+                outcome.passed[copy.target] = error
                 continue
-            results.append(_mark(by_name, backup, storage, proof))
+            tried = {*outcome.passed, *(result.proof.read_from for result in outcome.results)}
+            others = [each for each in backup.copies if each.target not in tried]
+            outcome.results.append(_mark(job, by_name, backup, others, proof))
             if proof.matched:
                 break
-        return results
+        if not outcome.results:
+            raise list(outcome.passed.values())[-1]
+        return outcome
 
 
 def whose_turn(listing: Catalog, storages: Sequence[Storage]) -> Backup:
@@ -94,13 +116,6 @@ def whose_turn(listing: Catalog, storages: Sequence[Storage]) -> Backup:
     return min(ordinary, key=lambda backup: (proven_at(backup, storages) or never, backup.id.created_at))
 
 
-def exit_code(results: Sequence[Drilled]) -> Exit:
-    """7 where a copy did not match, 6 where a proof could not be written, else 0."""
-    if not results or any(not result.proof.matched for result in results):
-        return Exit.DAMAGED
-    return Exit.STORAGE if any(result.unmarked for result in results) else Exit.DONE
-
-
 @dataclass
 class _Findings:
     """What is known of a copy so far."""
@@ -113,6 +128,10 @@ class _Findings:
 
 
 def _drill_copy(job: Job, storage: Storage, backup: Backup, copy: Copy) -> Proof:
+    if copy.encrypted:
+        raise Refused(
+            f"{copy.archive_key} is encrypted, and this version can't look inside", mend="Use a newer kimai-backup."
+        )
     started = datetime.now(UTC)
     manifest = read_manifest(storage, backup.id)
     found = _Findings()
@@ -142,9 +161,18 @@ def _restore(job: Job, source: Source, expected: Database, found: _Findings) -> 
 def _look_at_server(job: Job, name: str, expected: Database, found: _Findings) -> None:
     session = job.connect(name)
     try:
+        needed = [*rights.FOR_LOAD, *sorted(rights.for_objects({each.kind for each in expected.objects}))]
+        lacking = rights.lacking(session, needed)
+        # Of a table that may not be read nobody could tell whether it is there.
+        if lacking:
+            raise Refused(
+                f"the user of DRILL_DATABASE_URL lacks {', '.join(lacking)} on {name}",
+                mend=f"Grant all rights on {job.prefix}\\_drill\\_% (README).",
+            )
         found.server, limit = f"{session.flavour} {session.server_version}", session.packet_limit
         found.same_flavour = session.flavour == expected.flavour
-        found.same_server = found.same_flavour and session.server_version == expected.server_version
+        versions = {version_number(session.server_version), version_number(expected.server_version)}
+        found.same_server = found.same_flavour and len(versions) == 1
     finally:
         session.close()
     if expected.largest_statement > limit:
@@ -167,12 +195,14 @@ def _load(job: Job, source: Source, expected: Database, name: str, found: _Findi
     with _loading(job, name) as load, source.open(source.database_name) as sql:
         try:
             load.run(iter(lambda: sql.read(BLOCK), b""))
-        except Damaged as error:
-            if found.same_flavour:
+        except StatementRefused as error:
+            if found.same_flavour and error.of_the_dump:
                 raise
+            other = f"Drill on a server of the backup's own flavour, {expected.flavour}."
+            own = error.mend or "Look at the server of DRILL_DATABASE_URL: its room, its limits, its settings."
             raise Refused(
-                f"{source.label} is of {expected.flavour} and can't be loaded into {found.server}: {error.what}",
-                mend="Drill on a server of the backup's own flavour.",
+                f"{source.label} can't be loaded into the scratch server, {found.server}: {error.what}",
+                mend=own if found.same_flavour else other,
             ) from error
     for line in load.loaded.warnings:
         log.info("%s", line)
@@ -210,24 +240,32 @@ def _proof(manifest: Manifest, target: str, started: datetime, found: _Findings)
     )
 
 
-def _mark(by_name: dict[str, Storage], backup: Backup, source: Storage, proof: Proof) -> Drilled:
-    """Lay the proof beside every copy of that archive; the note of a failure beside the one that was read."""
+def _mark(job: Job, by_name: dict[str, Storage], backup: Backup, copies: Sequence[Copy], proof: Proof) -> Drilled:
+    """Lay the outcome beside the copy that was read, and a proof beside the others of the same archive.
+
+    `copies` are those of which nothing bad is known.
+    """
     marked, unmarked = [], {}
-    for copy in backup.copies:
+    for copy in copies:
         storage = by_name[copy.target]
         try:
-            if copy.target == source.name or (proof.matched and _is_same(storage, backup, copy, proof)):
+            if copy.target == proof.read_from or (proof.matched and _is_same(job, storage, backup, copy, proof)):
                 _write(storage, backup, proof)
                 marked.append(copy.target)
-        except (StorageFailed, Damaged) as error:
+        except (StorageFailed, NoSuchBackup, Damaged) as error:
             log.error("the outcome can't be laid beside %s on %s: %s", backup.id, copy.target, error)  # noqa: TRY400
             unmarked[copy.target] = str(error)
     return Drilled(proof, tuple(marked), unmarked)
 
 
-def _is_same(storage: Storage, backup: Backup, copy: Copy, proof: Proof) -> bool:
-    """By its manifest, and by its size as it lies there."""
-    return read_manifest(storage, backup.id).archive == proof.archive and copy.size == proof.archive.size
+def _is_same(job: Job, storage: Storage, backup: Backup, copy: Copy, proof: Proof) -> bool:
+    """By its manifest and its size; on this machine by its bytes. A store has shown its SHA-256 when it took it."""
+    if read_manifest(storage, backup.id).archive != proof.archive or copy.size != proof.archive.size:
+        return False
+    if storage.name != LOCAL:
+        return True
+    with job.fetch(storage, copy.archive_key) as path, path.open("rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == proof.archive.sha256
 
 
 def _write(storage: Storage, backup: Backup, proof: Proof) -> None:

@@ -7,7 +7,7 @@ from sidecar.report.words import amount
 
 if TYPE_CHECKING:
     from sidecar.backup import Outcome
-    from sidecar.drill import Drilled
+    from sidecar.drill import Outcome as Drill
     from sidecar.prune import Pruned
     from sidecar.recorder import Recording
     from sidecar.restore import Report
@@ -69,18 +69,19 @@ def of_tidying(found: "Tidied", recording: "Recording") -> None:
     recording.tell(found.exit_code, "; ".join(parts), failed=failed, pruned=_count(found.pruned))
 
 
-def of_drill(results: "Sequence[Drilled]", exit_code: int, recording: "Recording") -> None:
+def of_drill(found: "Drill", recording: "Recording") -> None:
     """A drill: what was compared, and what did not match."""
-    last = results[-1].proof
-    differences = [f"{each.proof.read_from}: {line}" for each in results for line in each.proof.differences]
+    last = found.results[-1].proof
+    differences = [f"{each.proof.read_from}: {line}" for each in found.results for line in each.proof.differences]
+    differences += [f"{target}: {error}" for target, error in found.passed.items()]
     rows = sum(table.rows for table in last.tables)
     summary = f"{last.id} from {last.read_from}: {len(last.tables)} tables, {rows} rows, {last.files} files, "
     summary += "equal" if last.matched else "NOT equal"
     if differences:
         summary += f"; {_some(differences)}"
     facts: dict[str, Any] = {"backup": last.id, "tables": len(last.tables), "rows": rows, "files": last.files}
-    failed = {name: why for each in results for name, why in each.unmarked.items()}
-    recording.tell(exit_code, summary, lacks=differences, failed=failed, **facts)
+    failed = {name: why for each in found.results for name, why in each.unmarked.items()}
+    recording.tell(found.exit_code, summary, lacks=differences, failed=failed, **facts)
 
 
 def of_restore(report: "Report", recording: "Recording") -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from sidecar.archive.source import Source
 from sidecar.database import rights
-from sidecar.database.server import Session
+from sidecar.database.server import Session, version_number
 from sidecar.database.url import parse
 from sidecar.errors import Refused, Unreachable
 from sidecar.fresh import find_fresh
@@ -130,7 +130,7 @@ def _check_server(session: Session, backup: Database, checked: Checked) -> None:
         checked.warnings.append(
             f"the backup is of {backup.flavour} {backup.server_version}, this server is {session.server_version}"
         )
-    elif session.server_version != backup.server_version:
+    elif version_number(session.server_version) != version_number(backup.server_version):
         checked.warnings.append(
             f"the server is {session.server_version}, the backup's was {backup.server_version}: "
             "rows and digests are compared, definitions are not"

@@ -1,6 +1,7 @@
 """The database servers of these settings: Kimai's own, and the scratch one on which drills are made."""
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from sidecar.database.url import DatabaseUrl
 
 log = logging.getLogger(__name__)
+
+SCRATCH_DEADLINE = 3600.0
+"""Seconds for one statement on the scratch server: a drill that hangs there must not keep backups waiting for ever."""
 
 
 class Servers:
@@ -47,8 +51,14 @@ class Servers:
         return self._connect(self.own)
 
     def connect_scratch(self, database: str) -> "Session":
-        """A new session on a database of the scratch server."""
-        return self._connect(replace(self.scratch, database=database))
+        """A new session on a database of the scratch server, whose statements all have a deadline."""
+        try:
+            session = self._connect(replace(self.scratch, database=database))
+        except KimaiBackupError as error:
+            # Otherwise it would send the admin to Kimai's own.
+            raise type(error)(error.what, mend=re.sub(r"\bDATABASE_URL", "DRILL_DATABASE_URL", error.mend)) from error
+        session.longest = SCRATCH_DEADLINE
+        return session
 
     def say_if_same(self) -> None:
         """Warn of drills on the server that Kimai works with: allowed, and slow for Kimai."""

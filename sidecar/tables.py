@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from sidecar.backup import Rehearsal
     from sidecar.doctor import Finding
     from sidecar.drill import Drilled
+    from sidecar.drill import Outcome as Drill
     from sidecar.manifest import Manifest
     from sidecar.prune import Pruned
     from sidecar.republish import Republished
@@ -102,9 +103,10 @@ def verified(result: "Verified") -> dict[str, Any]:
     }
 
 
-def drilled(results: "Sequence[Drilled]") -> str:
-    """`drill`: a row a table, then what differs, and where the outcome was laid down."""
-    return "\n\n".join(_drilled(result) for result in results)
+def drilled(found: "Drill") -> str:
+    """`drill`: a row a table, then what differs, and where the outcome could not be laid down."""
+    passed = [f"! the copy on {target} could not be tried: {error}" for target, error in found.passed.items()]
+    return "\n\n".join(["\n".join(passed)] * bool(passed) + [_drilled(result) for result in found.results])
 
 
 def _drilled(result: "Drilled") -> str:
@@ -123,11 +125,13 @@ def _drilled(result: "Drilled") -> str:
     return "\n".join(lines)
 
 
-def drilled_json(results: "Sequence[Drilled]") -> str:
+def drilled_json(found: "Drill") -> str:
     """`drill --json`: the proof of each copy that was tried, with the targets that bear it."""
     import msgspec
 
-    rows = [{**msgspec.to_builtins(each.proof), "marked": each.marked, "unmarked": each.unmarked} for each in results]
+    rows = [
+        {**msgspec.to_builtins(each.proof), "marked": each.marked, "unmarked": each.unmarked} for each in found.results
+    ]
     return msgspec.json.format(msgspec.json.encode(rows), indent=1).decode()
 
 

@@ -8,6 +8,7 @@ from sidecar.database.definitions import read_schema
 from sidecar.database.dump import newest_migration
 from sidecar.database.packets import Digest
 from sidecar.database.rows import read_rows
+from sidecar.database.server import version_number
 from sidecar.database.snapshot import Snapshot
 from sidecar.database.tables import Table
 from sidecar.manifest import Database
@@ -50,7 +51,8 @@ def compare(
     """
     with snapshot.borrow() as session:
         schema = read_schema(session)
-        same_server = session.flavour == expected.flavour and session.server_version == expected.server_version
+        versions = {version_number(session.server_version), version_number(expected.server_version)}
+        same_server = session.flavour == expected.flavour and len(versions) == 1
         migration = newest_migration(session)
     found = {table.name: table for table in schema.tables}
     wanted = {table.name: table for table in expected.tables}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sidecar.database.created import without_definer
 from sidecar.database.keys import Bare, bare
 from sidecar.database.lexer import beginning
-from sidecar.database.loaders import Loaders, refused
+from sidecar.database.loaders import Loaders, StatementRefused
 from sidecar.database.server import QueryFailed, Session, quote_name, quote_text, text
 from sidecar.database.snapshot import Connect
 from sidecar.database.split import split
@@ -165,7 +165,7 @@ class Load:
             self._main.query(statement)
         except QueryFailed as error:
             if error.code not in _NO_DEFINER or without_definer(statement) == statement:
-                raise refused(statement, error) from error
+                raise StatementRefused(statement, error) from error
             self._create_as_own(statement)
         else:
             if kind in _OBJECTS and self._main.warning_count:
@@ -196,7 +196,7 @@ class Load:
         try:
             self._main.query(statement)
         except QueryFailed as error:
-            raise refused(statement, error) from error
+            raise StatementRefused(statement, error) from error
 
 
 def _tolerate(session: Session) -> None:

@@ -125,7 +125,7 @@ class Loaders:
                 session.query(statement)
             except QueryFailed as error:
                 if error.code not in _PASSING or attempt == _ATTEMPTS:
-                    raise refused(statement, error) from error
+                    raise StatementRefused(statement, error) from error
                 log.info("trying again after: %s", error.what)
             else:
                 break
@@ -149,6 +149,18 @@ class Loaders:
             session.close()
 
 
-def refused(statement: bytes, error: QueryFailed) -> Damaged:
-    """What to say of a statement that the server does not carry out."""
-    return Damaged(f"the server refuses a statement of the dump: {error.what}: {beginning(statement)}", mend=error.mend)
+_OF_THE_DUMP = {
+    *(1005, 1048, 1050, 1054, 1060, 1061, 1062, 1064, 1067, 1072, 1075, 1101, 1110, 1136, 1146, 1149, 1176, 1215),
+    *(1264, 1265, 1292, 1363, 1364, 1366, 1367, 1406, 1452, 1586, 1822, 1824, 3140, 3819, 4025),
+}
+"""Errors that speak of the text itself (syntax, names, keys, values), not of rights, room, locks or limits."""
+
+
+class StatementRefused(Damaged):
+    """The server does not carry out a statement of the dump; `of_the_dump`: any server would say so."""
+
+    def __init__(self, statement: bytes, error: QueryFailed) -> None:
+        super().__init__(
+            f"the server refuses a statement of the dump: {error.what}: {beginning(statement)}", mend=error.mend
+        )
+        self.of_the_dump = error.code in _OF_THE_DUMP

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 import socket
 from collections.abc import Generator
 from typing import Any, Literal
@@ -72,6 +73,7 @@ class Session:
         self._url = url
         self.warning_count = 0
         self.variables: dict[str, str] = {}
+        self.longest: float | None = None
 
     def query(self, sql: str | bytes) -> list[Row]:
         """Run a statement and read all its rows; `warning_count` tells how many warnings it gave."""
@@ -116,8 +118,11 @@ class Session:
         return [f"{row[1]}: {row[2]}" for row in self.texts("SHOW WARNINGS")]
 
     def without_read_deadline(self) -> None:
-        """Let statements take as long as they take: DDL of a load, which goes on running if one hangs up."""
-        self._connection._read_timeout = None
+        """Let statements take as long as they take: DDL of a load, which goes on running if one hangs up.
+
+        With `longest`, seconds, no longer than that: of what nobody waits for.
+        """
+        self._connection._read_timeout = self.longest
 
     def close(self) -> None:
         """Hang up; never waits, never fails. A thread that waits for an answer here is woken, and gets an error."""
@@ -230,6 +235,12 @@ def translate(error: Exception, url: DatabaseUrl) -> KimaiBackupError:
 def text(value: bytes | None) -> str:
     """A name or text of the server's own; what isn't UTF-8 is shown escaped."""
     return (value or b"").decode("utf-8", "backslashreplace")
+
+
+def version_number(version: str) -> str:
+    """`10.11.19` of `10.11.19-MariaDB-0+deb12u1-log`: what follows says how it was built and is set up."""
+    found = re.match(r"[0-9]+(?:\.[0-9]+)*", version)
+    return found[0] if found else version
 
 
 def quote_name(name: str) -> str:

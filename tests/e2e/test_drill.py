@@ -3,14 +3,19 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.cli import Ran, Site, poll
 from tests.support.drill import scratch_user, scratches
+from tests.support.s3 import settings
+from tests.support.seaweed import Store
+from tests.support.servers import running
 
 TABLE = "kimai2_timesheet"
 
@@ -259,13 +264,21 @@ def test_a_scratch_server_that_is_away_marks_nothing(site: Site, scratch: str) -
     assert len(site.shelf()) == 2
 
 
-def test_events_never_run_in_a_drill(site: Site, scratch: str) -> None:
-    site.sql("CREATE TABLE ticks (id INT PRIMARY KEY AUTO_INCREMENT)")
-    site.sql("CREATE EVENT ticking ON SCHEDULE EVERY 1 SECOND STARTS '2020-01-01' DO INSERT INTO ticks VALUES (NULL)")
+def test_events_are_never_enabled_in_a_drill(site: Site, scratch: str) -> None:
+    site.sql("CREATE EVENT ticking ON SCHEDULE EVERY 1 DAY DO DELETE FROM kimai2_tags")
     site.backup()
-    site.sql("DROP EVENT ticking")
-    ran = site.run("drill")
+    site.server.run("SET GLOBAL log_output='TABLE'", "TRUNCATE mysql.general_log", "SET GLOBAL general_log=ON")
+    try:
+        ran = site.run("drill")
+    finally:
+        site.server.run("SET GLOBAL general_log=OFF")
     assert ran.code == 0, ran.said
+    said = site.server.run(f"SELECT argument FROM mysql.general_log WHERE user_host LIKE '{scratch}%'")
+    statements = [str(text).upper() for (text,) in said]
+    created = [text for text in statements if re.match(r"CREATE\b.* EVENT\b", text)]
+    assert created
+    assert all(re.search(r"PRESERVE\s+DISABLE\b", text) for text in created)
+    assert not [text for text in statements if re.match(r"ALTER\b.* EVENT\b", text)]
 
 
 def test_proof_is_remembered_as_a_run(site: Site, scratch: str) -> None:
@@ -275,3 +288,73 @@ def test_proof_is_remembered_as_a_run(site: Site, scratch: str) -> None:
     last = json.loads([line for line in lines if line][-1])
     assert (last["command"], last["exit_code"], last["backup"]) == ("drill", 0, made)
     assert {"check the archive", "load the database", "compare the database"} <= {p["name"] for p in last["phases"]}
+
+
+@pytest.mark.parametrize("right", ["INSERT", "SELECT", "INDEX"])
+def test_a_right_that_the_scratch_user_lacks_speaks_of_no_backup(site: Site, scratch: str, right: str) -> None:
+    made = site.backup()
+    assert site.run("drill").code == 0
+    site.server.run(f"REVOKE {right} ON `{scratch}\\_drill\\_%`.* FROM '{scratch}'@'%'")
+    ran = site.run("drill")
+    assert ran.code == 8, ran.said
+    assert f"lacks {right}" in ran.errors[0]
+    # The proof that there was still holds.
+    assert site.shelf() == [f"{made}.json", f"{made}.proof.json", f"{made}.zip"]
+    assert scratches(site.server, scratch) == []
+
+
+def test_what_the_scratch_server_refuses_by_itself_speaks_of_no_backup(site: Site, scratch: str) -> None:
+    """Here triggers, where it writes a binary log and the user is no administrator; a full disk is answered alike."""
+    site.sql("CREATE TRIGGER counted BEFORE INSERT ON kimai2_tags FOR EACH ROW SET NEW.name = TRIM(NEW.name)")
+    made = site.backup()
+    binary_log = ("--log-bin=binlog", "--server-id=1", "--binlog-format=ROW")
+    with running(*binary_log) as other, scratch_user(other) as (prefix, url):
+        ran = site.run("drill", DRILL_DATABASE_URL=url)
+        assert ran.code == 8, ran.said
+        assert "can't be loaded into the scratch server, mariadb" in ran.errors[0]
+        assert "log_bin_trust_function_creators" in ran.errors[0]
+        assert scratches(other, prefix) == []
+    assert site.shelf() == [f"{made}.json", f"{made}.zip"]
+
+
+@pytest.fixture
+def offsite(site: Site, s3_store: Store, tmp_path: Path) -> Site:
+    site.extra |= settings(s3_store, s3_store.bucket(), tmp_path)
+    return site
+
+
+def listed(site: Site) -> dict[str, object]:
+    [found] = site.run("list", "--json").json()
+    return dict(found)
+
+
+def test_a_proof_lies_on_each_target_that_holds_the_archive(offsite: Site, scratch: str) -> None:
+    made = offsite.backup()
+    [found] = offsite.run("drill", "--json").json()
+    assert (found["read_from"], found["marked"]) == ("local", ["local", "s3"])
+    (offsite.backups / f"{made}.proof.json").unlink()
+    assert listed(offsite)["proven"] is True
+
+
+def test_a_rotten_copy_is_marked_and_the_next_one_proven(offsite: Site, scratch: str) -> None:
+    made = offsite.backup()
+    path = offsite.backups / f"{made}.zip"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:500] + bytes([whole[500] ^ 1]) + whole[501:])
+    ran = offsite.run("drill", "--json")
+    assert ran.code == 7, ran.said
+    first, second = ran.json()
+    assert (first["read_from"], first["matched"], first["marked"]) == ("local", False, ["local"])
+    assert (second["read_from"], second["matched"], second["marked"]) == ("s3", True, ["s3"])
+    # What it found to be rotten bears no proof because another copy is whole.
+    assert offsite.shelf() == [f"{made}.failed.json", f"{made}.json", f"{made}.zip"]
+
+
+def test_a_copy_whose_manifest_is_gone_bad_is_passed_over_and_told(offsite: Site, scratch: str) -> None:
+    made = offsite.backup()
+    (offsite.backups / f"{made}.json").write_text("{}")
+    ran = offsite.run("drill")
+    assert ran.code == 7, ran.said
+    assert "the copy on local could not be tried" in ran.out
+    assert "read from s3" in ran.out
+    assert f"{made}.proof.json" not in offsite.shelf()
