@@ -78,6 +78,7 @@ class Bench:
             "KIMAI_DIR": str(instance.root),
             "BACKUP_DIR": str(self.backups),
             "BACKUP_STATE_DIR": str(folder / "state"),
+            "DRILL_DATABASE_URL": instance.server.url("bench"),
             "LOG_LEVEL": "error",
         }
 
@@ -102,6 +103,14 @@ class Bench:
         with self.dump.open("rb") as stdin:
             return run(self._native("mariadb"), self._password(), stdin=stdin)
 
+    def drill(self) -> Run:
+        return run([str(TOOL), "drill"], self.environment)
+
+    def native_proof(self, load: Run) -> Run:
+        """What the native clients need for the like of a drill: the load that was measured, and a dump of it."""
+        dump = self.native_dump(Path(os.devnull))
+        return Run(load.seconds + dump.seconds, max(load.memory, dump.memory))
+
     def _empty_database(self) -> None:
         self.instance.server.run(f"DROP DATABASE {self.instance.database}")
         create_database(self.instance)
@@ -121,23 +130,29 @@ def measure(bench: Bench, timesheets: int) -> list[Line]:
     say(f"data: {timesheets} timesheets, {size:.0f} MB of SQL by mariadb-dump, a few files")
     say("compared: whole commands by wall time, alternating, medians; kimai-backup's start and its reading of the")
     say("version included, its console a shell script that answers at once; backup writes a zip, prunes and exits;")
-    say("restore checks, loads, compares every row and puts the files back; both sides by TCP as Kimai's own user")
+    say("restore checks, loads, compares every row and puts the files back; both sides by TCP as Kimai's own user;")
+    say("drill checks, loads into a scratch database of the same server, compares every row and drops it")
     dumps, natives = [], []
     for number in range(DUMPS):
         natives.append(bench.native_dump(Path(os.devnull)))
         dumps.append(bench.backup())
         tell(f"dump {number + 1}", natives[-1], dumps[-1])
-    loads, native_loads = [], []
+    loads, native_loads, drills, native_proofs = [], [], [], []
     for number in range(LOADS):
         native_loads.append(bench.native_load())
+        native_proofs.append(bench.native_proof(native_loads[-1]))
         loads.append(bench.restore())
+        drills.append(bench.drill())
         tell(f"load {number + 1}", native_loads[-1], loads[-1])
+        tell(f"drill {number + 1}", native_proofs[-1], drills[-1])
     helps = [run([str(TOOL), "--help"], bench.environment, stdout=subprocess.DEVNULL) for _ in range(HELPS)]
     return [
         compared("backup / mariadb-dump --single-transaction >/dev/null", dumps, natives, DUMP_GOAL),
         compared("restore latest / mariadb <dump.sql", loads, native_loads, LOAD_GOAL),
+        compared("drill / mariadb <dump.sql and mariadb-dump of it >/dev/null", drills, native_proofs, LOAD_GOAL),
         memory("backup, peak memory", dumps),
         memory("restore, peak memory", loads),
+        memory("drill, peak memory", drills),
         _line("--help", median(helps), HELP_GOAL, " s"),
     ]
 
