@@ -46,7 +46,8 @@ volumes: {{bucket: {{}}}}
 def uncommented(example: str) -> str:
     """The example as its comments say for a bucket: lines lose their `#`, and the one value that differs is set."""
     ours = (
-        r"S3_(?!CA_FILE)[A-Z_]+: \S+|secrets: \[s3_access_key_id, s3_secret_access_key\]|s3_[a-z_]+:|  file: \./secrets/s3_[a-z_]+"
+        r"S3_(?!CA_FILE)[A-Z_]+: \S+|secrets: \[s3_access_key_id, s3_secret_access_key\]"
+        r"|s3_[a-z_]+:|  file: \./secrets/s3_[a-z_]+"
     )
     text, times = re.subn(rf"^( *)# ({ours})$", r"\1\2", example, flags=re.MULTILINE)
     # Six settings, a line in each service, two secrets of two lines.
