@@ -30,6 +30,7 @@ WELL = {
     'kimai_backup_newest_proven_timestamp_seconds{target="s3"}': f"{100 * HOUR}x2400",
     'kimai_backup_last_run_exit_code{command="backup"}': "0x2400",
     "kimai_backup_last_backup_size_bytes": "150000000x2400",
+    "kimai_backup_look_timestamp_seconds": "0+300x2400",
 }
 CHANGES: dict[str, dict[str, str]] = {
     "": {},
@@ -37,6 +38,7 @@ CHANGES: dict[str, dict[str, str]] = {
     "KimaiBackupTooOld": {'kimai_backup_last_success_timestamp_seconds{target="s3"}': f"{170 * HOUR}x2400"},
     "KimaiBackupMissing": {'kimai_backup_last_success_timestamp_seconds{target="s3"}': ""},
     "KimaiBackupRunFailed": {'kimai_backup_last_run_exit_code{command="backup"}': "0x2280 5x120"},
+    "KimaiBackupBlind": {"kimai_backup_look_timestamp_seconds": f"0+300x2376 {198 * HOUR}x23"},
     "KimaiBackupTargetUnreachable": {'kimai_backup_target_up{target="s3"}': "1x2280 0x120"},
     "KimaiBackupNotProven": {'kimai_backup_newest_proven_timestamp_seconds{target="s3"}': "-360000x2400"},
     "KimaiBackupDamaged": {'kimai_backup_target_damaged_backups{target="s3"}': "0x2280 1x120"},

@@ -136,6 +136,7 @@ class Nights:
         self.told: list[str] = []
         self.looks = 0
         self.look_code = 0
+        self.look_takes = 0.0
         self.shelves = [Shelf(target="local")]
         self.cannot_start = False
 
@@ -157,7 +158,7 @@ class Nights:
         looked = Look(taken_at=self.now, shelves=self.shelves)
         health = HealthJob(lambda: looked, self.history.runs, self.history.running, plan, since, state)
         instance = Instance("kimai", self.tz, {"local": Policy()})
-        self.standing = Standing(instance, self.history, health)
+        self.standing = Standing(instance, self.history, health, self.clock.now())
         return Job(
             plans=self.plans,
             history=self.history,
@@ -177,6 +178,7 @@ class Nights:
         if arguments[0] == "look":
             self.looks += 1
             child.code = self.look_code
+            child.ends = self.clock.passed + self.look_takes
             child.printed = msgspec.json.encode(Look(taken_at=now, shelves=self.shelves))
         elif arguments[0] == "tell":
             self.told.append(arguments[1])

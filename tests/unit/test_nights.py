@@ -301,6 +301,45 @@ def test_a_look_that_fails_is_said_once_and_the_last_one_stays(
     assert found.look.taken_at < nights.now + timedelta(minutes=1)
 
 
+def test_targets_that_were_not_seen_for_half_an_hour_are_a_problem_until_they_are(nights: Nights) -> None:
+    def fail() -> None:
+        nights.look_code = 4
+
+    nights.clock.at(60, fail)
+    nights.run(timedelta(minutes=25))
+    assert problems(nights) == []
+    nights.clock.wait(600)
+    [problem] = problems(nights)
+    assert problem == (
+        "the targets have not been looked at since 2026-11-20 12:00 CET: `look` ended with exit code 4; see the log"
+    )
+    nights.look_code = 0
+    nights.run(timedelta(minutes=1))
+    assert problems(nights) == []
+
+
+def test_targets_that_never_answered_since_the_start_are_a_problem_with_its_reason(nights: Nights) -> None:
+    nights.look_takes = 1e9
+    nights.run(timedelta(minutes=29))
+    assert problems(nights) == [], "it has only begun"
+    nights.clock.wait(120)
+    assert problems(nights) == [
+        "the targets have not been looked at since the start, 2026-11-20 12:00 CET: they did not answer for 180 s;"
+        " see the log"
+    ]
+
+
+def test_a_clock_set_forward_does_not_make_what_was_seen_old(nights: Nights) -> None:
+    nights.clock.at(60, lambda: nights.clock.jump(HOUR * 5))
+    nights.pace = 30.0
+    nights.run(timedelta(minutes=3))
+    assert problems(nights) == []
+
+
+def problems(nights: Nights) -> list[str]:
+    return list(nights.standing.status(nights.clock.now()).problems)
+
+
 def test_a_target_that_is_away_is_said_once_and_that_it_is_back(
     nights: Nights, caplog: pytest.LogCaptureFixture
 ) -> None:
