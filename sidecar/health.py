@@ -81,13 +81,7 @@ def judge(facts: Facts, now: datetime) -> list[str]:
         if limit is not None and facts.since < limit:
             listed = [shelf for shelf in facts.shelves if not shelf.problem]
             problems += [line for shelf in listed for line in _too_old(shelf, facts, facts.plan, limit, now)]
-    drills = [run for run in facts.runs if run.command == "drill" and run.exit_code != Exit.INTERRUPTED]
-    if drills and not drills[-1].is_good:
-        problems.append(
-            f"the newest drill, of {_local(drills[-1].started_at, facts)}, failed (exit {drills[-1].exit_code}):"
-            f" {drills[-1].summary}"
-        )
-    return problems
+    return problems + _found_by_verify(facts) + _found_by_drill(facts)
 
 
 def state_problems(state: State) -> list[str]:
@@ -114,6 +108,24 @@ def _too_old(shelf: Shelf, facts: Facts, plan: Plan, limit: datetime, now: datet
     what = f"its newest whole backup is of {_local(newest, facts)}" if newest else "it holds no whole backup"
     due = f"there should be one since {_local(limit, facts)} (BACKUP_SCHEDULE {plan.cron.expression})"
     return [f"target {shelf.target}: {what}, and {due}. {_why(facts)}"]
+
+
+def _found_by_verify(facts: Facts) -> list[str]:
+    """Damage stands until a verify is good: one that could not read a target, or was ended, takes nothing back."""
+    verdicts = [run for run in facts.runs if run.command == "verify" and (run.is_good or run.exit_code == Exit.DAMAGED)]
+    if not verdicts or verdicts[-1].is_good:
+        return []
+    at = _local(verdicts[-1].started_at, facts)
+    mend = "Look at what it names, and run `kimai-backup verify` again."
+    return [f"the verify of {at} found damage (exit {Exit.DAMAGED}): {verdicts[-1].summary}. {mend}"]
+
+
+def _found_by_drill(facts: Facts) -> list[str]:
+    drills = [run for run in facts.runs if run.command == "drill" and run.exit_code != Exit.INTERRUPTED]
+    if not drills or drills[-1].is_good:
+        return []
+    at = _local(drills[-1].started_at, facts)
+    return [f"the newest drill, of {at}, failed (exit {drills[-1].exit_code}): {drills[-1].summary}"]
 
 
 def _why(facts: Facts) -> str:

@@ -212,6 +212,18 @@ def test_the_newest_drill_must_not_have_failed() -> None:
     assert len(judged("2026-11-22T12:00", fresh, runs=[bad, interrupted])) == 1
 
 
+def test_damage_that_verify_found_stands_until_a_verify_is_good() -> None:
+    fresh = shelf("2026-11-22T01:10")
+    bad = ran("2026-11-22T05:00", 7, "verify")
+    [problem] = judged("2026-11-22T12:00", fresh, runs=[ran("2026-11-21T05:00", 0, "verify"), bad])
+    assert problem.startswith("the verify of 2026-11-22 05:00 UTC found damage (exit 7): no answer. ")
+    for code in (6, 130, 137, 9):
+        assert judged("2026-11-22T12:00", fresh, runs=[bad, ran("2026-11-22T06:00", code, "verify")]) == [problem]
+        assert judged("2026-11-22T12:00", fresh, runs=[ran("2026-11-22T06:00", code, "verify")]) == []
+    assert judged("2026-11-22T12:00", fresh, runs=[bad, ran("2026-11-22T06:00", 0, "verify")]) == []
+    assert judged("2026-11-22T12:00", fresh, runs=[bad, ran("2026-11-22T06:00", 0)]) == [problem]
+
+
 def test_since_when_is_remembered_and_a_broken_note_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "backups").mkdir()
     assert problems(job_of(tmp_path)) == []

@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
+from sidecar.errors import Exit
 from sidecar.report import standing, words
+from sidecar.runs import Run
 from sidecar.status import Kept, Next, Shelf, Status
 
-Mood = Literal["well", "wrong", "empty", "running", "unknown"]
+Mood = Literal["well", "wrong", "failed", "empty", "running", "unknown"]
 _STATES: dict[Mood, str] = {
     "well": "All is well",
     "wrong": "Something is wrong",
+    "failed": "The last backup failed",
     "empty": "No backup yet",
     "running": "Running now",
     "unknown": "Not known yet",
@@ -33,11 +36,21 @@ def glance(status: Status) -> Glance:
         mood = "wrong"
     elif status.running:
         mood = "running"
+    elif _has_failed(status.runs):
+        # No problem yet: one missed night is forgiven, and retries are to come.
+        mood = "failed"
     elif status.look is None:
         mood = "unknown"
     elif newest is None:
         mood = "empty"
     return Glance(mood, _STATES[mood], _sentence(status, newest))
+
+
+def _has_failed(runs: Sequence[Run]) -> bool:
+    """Whether the last backup is not on every target; one that was told to end has not failed."""
+    ended = (run for run in reversed(runs) if run.command == "backup" and run.exit_code != Exit.INTERRUPTED)
+    last = next(ended, None)
+    return last is not None and not last.is_stored
 
 
 def _sentence(status: Status, newest: Kept | None) -> str:

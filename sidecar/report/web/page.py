@@ -132,7 +132,6 @@ def _ended(run: Run, status: Status) -> dict[str, Any]:
             run.trigger
         ],
         "began": words.stamp(run.started_at, status.tz),
-        "ago": words.age(status.now - run.finished_at),
         "took": words.duration(run.seconds),
         "how": how if run.is_good else f"{how} ({code})",
         "mood": "well" if run.is_good else "part" if run.is_stored else "wrong",
