@@ -64,11 +64,11 @@ def gather(job: Job, look: Look | None, now: datetime) -> Facts:
     runs = job.runs()
     since = now
     if job.plan is not None:
-        first = runs[0].started_at if runs else now
-        since = job.since.plan("backup", expression_of(job.plan), now, first).since
+        # Only the daemon says that a schedule is new: a shell with another BACKUP_SCHEDULE would turn red into green.
+        since = job.since.known_plan("backup") or (runs[0].started_at if runs else job.since.made(now))
     shelves = look.shelves if look else ()
-    targets = {shelf.target: job.since.target(shelf.target, now) for shelf in shelves}
-    return Facts(shelves, runs, job.running(), job.plan, since, targets)
+    targets = {shelf.target: seen for shelf in shelves if (seen := job.since.known_target(shelf.target))}
+    return Facts(shelves, runs, job.running(), job.plan, min(since, now), targets)
 
 
 def judge(facts: Facts, now: datetime) -> list[str]:

@@ -40,6 +40,7 @@ class Standing:
 
     def saw(self, look: Look) -> None:
         """What lies on the targets now."""
+        self._job.since.saw([shelf.target for shelf in look.shelves], look.taken_at)
         with self._lock:
             self._look = look
             self._why_blind = ""

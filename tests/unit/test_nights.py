@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sidecar.daemon import Daemon
 from sidecar.runs import Started
 from sidecar.schedule import Cron
+from sidecar.since import Since
 from sidecar.status import Kept, Shelf
 from tests.support.nights import NO_RECORD, Nights, utc
 
@@ -373,6 +374,15 @@ def test_a_hang_up_is_said_and_changes_nothing(nights: Nights, caplog: pytest.Lo
     daemon.step()
     daemon.step()
     assert caplog.text.count("SIGHUP does nothing") == 1
+
+
+def test_a_target_that_came_later_counts_from_when_the_daemon_first_saw_it(nights: Nights) -> None:
+    nights.run(DAY)
+    nights.shelves = [*nights.shelves, Shelf(target="s3")]
+    nights.run(DAY)
+    known = Since(nights.folder / "kimai.since.json")
+    assert known.known_target("local") == nights.now
+    assert known.known_target("s3") == nights.now + DAY
 
 
 def test_the_status_has_all_there_is(nights: Nights) -> None:
