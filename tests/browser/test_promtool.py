@@ -80,10 +80,29 @@ def test_every_alert_has_its_story() -> None:
 
 @pytest.mark.parametrize("alert", CHANGES, ids=lambda name: name or "all is well")
 def test_each_alert_fires_for_its_own_reason_and_no_other_does(tmp_path: Path, alert: str) -> None:
+    assert_fires(tmp_path, alert, CHANGES[alert])
+
+
+def test_what_was_done_by_hand_and_refused_fires_nothing(tmp_path: Path) -> None:
+    by_hand = {f'kimai_backup_last_run_exit_code{{command="{each}"}}': "8x2400" for each in ("restore", "prune")}
+    assert_fires(tmp_path, "", by_hand)
+
+
+@pytest.mark.parametrize("command", ["verify", "drill"])
+def test_what_runs_by_itself_and_fails_fires(tmp_path: Path, command: str) -> None:
+    failed = {f'kimai_backup_last_run_exit_code{{command="{command}"}}': "7x2400"}
+    assert_fires(tmp_path, "KimaiBackupRunFailed", failed)
+
+
+def test_targets_that_were_never_looked_at_fire(tmp_path: Path) -> None:
+    assert_fires(tmp_path, "KimaiBackupBlind", {"kimai_backup_look_timestamp_seconds": ""})
+
+
+def assert_fires(tmp_path: Path, alert: str, changes: dict[str, str]) -> None:
     (tmp_path / "rules.yml").write_text(RULES)
     series = [
         f"      - series: '{name}'\n        values: '{values}'\n"
-        for name, values in {**WELL, **CHANGES[alert]}.items()
+        for name, values in {**WELL, **changes}.items()
         if values
     ]
     expected = f"""[{{labels: '{{alertname="{alert}"}}', value: 1}}]""" if alert else "[]"
