@@ -10,12 +10,10 @@ from sidecar.runs import Run, Started
 from sidecar.schedule import Plan, oldest_allowed
 from sidecar.since import Since
 from sidecar.state import State
-from sidecar.status import Look, Shelf
+from sidecar.status import AHEAD, Look, Shelf
 
 PATIENCE = timedelta(minutes=30)
 """How long after its moment a backup may be on its way before it counts as missed."""
-_AHEAD = timedelta(minutes=5)
-"""A backup that claims to be of a later time than now shows a wrong clock, and is no fresh one."""
 UNJUDGED = "no BACKUP_SCHEDULE is set: how old the newest backup is was not judged"
 
 
@@ -101,7 +99,7 @@ def expression_of(plan: Plan) -> str:
 
 def _too_old(shelf: Shelf, facts: Facts, plan: Plan, limit: datetime, now: datetime) -> list[str]:
     sound = [kept for kept in shelf.backups if not kept.safety and not kept.damaged]
-    newest = max((kept.created_at for kept in sound if kept.created_at <= now + _AHEAD), default=None)
+    newest = max((kept.created_at for kept in sound if kept.created_at <= now + AHEAD), default=None)
     # Names tell whole seconds.
     if (newest or facts.targets.get(shelf.target, facts.since)) >= limit - timedelta(seconds=1):
         return []

@@ -235,11 +235,19 @@ def test_bars_have_gaps_where_nights_were_missed() -> None:
     assert [number for number, bar in enumerate(found) if bar.failed] == [25]
 
 
-def test_what_is_dated_in_the_future_is_said_to_be() -> None:
+def test_what_is_dated_in_the_future_is_said_to_be_and_is_not_the_newest() -> None:
     shelf = statuses.shelf("local", [statuses.NOW + timedelta(days=2), statuses.NOW - timedelta(days=2)])
     html = render(statuses.status(look=Look(taken_at=statuses.NOW, shelves=[shelf])))
-    assert "The newest backup is dated in the future and lies on local;" in html
+    assert "The newest backup is 2 days old and lies on local;" in html
+    assert "<dt>newest<dd>2 days old" in html
+    assert html.count(">in the future<") == 1
     assert "future old" not in html
+
+
+def test_a_clock_that_is_some_minutes_ahead_makes_none_of_the_future() -> None:
+    shelf = statuses.shelf("local", [statuses.NOW + timedelta(minutes=4)])
+    html = render(statuses.status(look=Look(taken_at=statuses.NOW, shelves=[shelf])))
+    assert "The newest backup is dated in the future and lies on local;" in html
 
 
 def test_a_clock_that_was_set_back_breaks_no_plot() -> None:

@@ -30,7 +30,7 @@ class Glance(NamedTuple):
 
 def glance(status: Status) -> Glance:
     """What is wrong comes before what runs: a run that hangs must not hide it."""
-    newest = _newest(standing.shelves(status))
+    newest = _newest(standing.shelves(status), status.now)
     mood: Mood = "well"
     if status.problems:
         mood = "wrong"
@@ -78,8 +78,8 @@ def when(at: datetime, status: Status) -> str:
     return words.soon(at, status.now, status.tz)
 
 
-def _newest(shelves: Sequence[Shelf]) -> Kept | None:
-    found = [each for each in map(standing.newest, shelves) if each is not None]
+def _newest(shelves: Sequence[Shelf], now: datetime) -> Kept | None:
+    found = [each for shelf in shelves if (each := standing.newest(shelf, now))]
     return max(found, key=lambda each: each.created_at, default=None)
 
 

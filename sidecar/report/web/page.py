@@ -72,7 +72,7 @@ class Page:
 
     def _target(self, shelf: Shelf, status: Status) -> dict[str, Any]:
         rows = list(self._rows(shelf.backups, status))
-        newest, proven = standing.newest(shelf), standing.newest_proven(shelf)
+        newest, proven = standing.newest(shelf, status.now), standing.newest_proven(shelf, status.now)
         policy = status.policies.get(shelf.target)
         return {
             "name": shelf.target,
