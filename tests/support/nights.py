@@ -10,13 +10,14 @@ import msgspec
 from sidecar.daemon import Daemon, Job
 from sidecar.health import Job as HealthJob
 from sidecar.history import History
+from sidecar.notices import due
 from sidecar.retention import Policy
 from sidecar.runs import Run
 from sidecar.schedule import Cron, Plan
 from sidecar.since import Since
 from sidecar.standing import Instance, Standing
 from sidecar.state import State
-from sidecar.status import Look, Shelf
+from sidecar.status import Kept, Look, Shelf
 
 A_RUN = 1.0
 """Seconds that a run takes here."""
@@ -102,17 +103,20 @@ class FakeChild:
             return
         command, _, run_id, _, trigger = self.arguments
         now = self.nights.clock.now()
-        self.nights.history.add(
-            Run(
-                id=run_id,
-                command=command,  # type: ignore[arg-type]
-                trigger=trigger,  # type: ignore[arg-type]
-                started_at=self.began,
-                finished_at=max(now, self.began),
-                exit_code=code,
-                summary="as the test has it",
-            )
+        run = Run(
+            id=run_id,
+            command=command,  # type: ignore[arg-type]
+            trigger=trigger,  # type: ignore[arg-type]
+            started_at=self.began,
+            finished_at=max(now, self.began),
+            exit_code=code,
+            summary="as the test has it",
         )
+        if self.nights.tells:
+            self.nights.tell(run)
+        if self.nights.keeps and run.is_stored:
+            self.nights.keep(run)
+        self.nights.history.add(run)
 
 
 @dataclass
@@ -128,6 +132,10 @@ class Nights:
     outcomes: list[int] = field(default_factory=list)
     takes: float = A_RUN
     pace: float = 900.0
+    tells: bool = False
+    """Each run tells what the real one would; else nobody is told anything."""
+    keeps: bool = False
+    """Each good run leaves a backup on the target."""
 
     def __post_init__(self) -> None:
         self.clock = FakeClock(self.now)
@@ -139,6 +147,7 @@ class Nights:
         self.look_takes = 0.0
         self.shelves = [Shelf(target="local")]
         self.cannot_start = False
+        self.notices: list[tuple[datetime, str]] = []
 
     # ── What it works with ───────────────────────────────────────────────────────────────────────────────────
 
@@ -214,6 +223,16 @@ class Nights:
                 summary="by hand",
             )
         )
+
+    def tell(self, run: Run) -> None:
+        """As `telling` does it, to somebody who always listens."""
+        run.told = [notice.kind for notice in due(self.history.runs(), run, self.tz)]
+        self.notices += [(run.finished_at, kind) for kind in run.told]
+
+    def keep(self, run: Run) -> None:
+        [shelf] = self.shelves
+        kept = Kept(id=run.id, created_at=run.started_at, kimai_version="2.66.0", size=1)
+        self.shelves = [Shelf(target=shelf.target, backups=[kept, *shelf.backups])]
 
     # ── What there is to see ─────────────────────────────────────────────────────────────────────────────────
 

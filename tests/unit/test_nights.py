@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sidecar.daemon import Daemon
+from sidecar.report.web.glance import glance
 from sidecar.runs import Started
 from sidecar.schedule import Cron
 from sidecar.since import Since
@@ -144,6 +145,64 @@ def test_a_night_with_the_database_down(nights: Nights, caplog: pytest.LogCaptur
     ]
     assert "backup runs again next at 2026-11-21 01:20 CET" in caplog.text
     assert nights.told == [], "each run tells of itself"
+
+
+def scene(folder: Path, outcomes: list[int]) -> tuple[Nights, dict[str, tuple[str, list[str]]]]:
+    """Three nights, of which the first is good; how page and health see it at each of some times."""
+    nights = make(folder, "2026-11-20T11:00", tells=True, keeps=True)
+    nights.outcomes = [0, *outcomes]
+    seen: dict[str, tuple[str, list[str]]] = {}
+
+    def see() -> None:
+        found = nights.standing.status(nights.clock.now())
+        seen[f"{found.now.astimezone(BERLIN):%d %H:%M}"] = (glance(found).state, list(found.problems))
+
+    for time in ("21T01:00", "21T12:00", "22T01:30", "22T12:00", "23T01:05", "23T01:35", "23T01:45", "24T00:00"):
+        nights.clock.at((local(f"2026-11-{time}") - nights.now).total_seconds(), see)
+    nights.run(local("2026-11-24T00:30") - nights.now)
+    return nights, seen
+
+
+def local(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=BERLIN)
+
+
+def told(nights: Nights) -> list[str]:
+    return [f"{at.astimezone(BERLIN):%d %H:%M} {kind}" for at, kind in nights.notices]
+
+
+def test_a_night_with_the_database_down_is_told_once_and_its_recovery_once_and_health_forgives_it(
+    tmp_path: Path,
+) -> None:
+    nights, seen = scene(tmp_path, [5] * 4)
+    assert told(nights) == ["22 01:10 failure", "23 01:10 recovery"]
+    assert [run.exit_code for run in nights.history.runs()] == [0, 5, 5, 5, 5, 0]
+    assert seen == {
+        "21 01:00": ("No backup yet", []),
+        "21 12:00": ("All is well", []),
+        "22 01:30": ("The last backup failed", []),
+        "22 12:00": ("The last backup failed", []),
+        "23 01:05": ("The last backup failed", []),
+        "23 01:35": ("All is well", []),
+        "23 01:45": ("All is well", []),
+        "24 00:00": ("All is well", []),
+    }
+
+
+def test_health_turns_red_once_the_second_night_is_missed_and_says_why(tmp_path: Path) -> None:
+    nights, seen = scene(tmp_path, [5] * 7)
+    # At once, and the next night again; the last try of the second night is well.
+    assert told(nights) == ["22 01:10 failure", "23 01:10 failure", "23 03:20 recovery"]
+    states = {time: state for time, (state, _) in seen.items()}
+    assert states["23 01:35"] == "The last backup failed"
+    assert states["23 01:45"] == "Something is wrong"
+    assert states["24 00:00"] == "All is well"
+    red = {time: problems for time, (_, problems) in seen.items() if problems}
+    assert list(red) == ["23 01:45"]
+    [problem] = red["23 01:45"]
+    assert problem.startswith("target local: its newest whole backup is of 2026-11-21 01:10 CET, and")
+    assert "there should be one since 2026-11-22 01:10 CET" in problem
+    assert problem.endswith("The newest run, of 2026-11-23 01:20 CET, ended with exit code 5: as the test has it")
 
 
 def test_a_restart_between_retries_goes_on_with_the_same_count(nights: Nights) -> None:
