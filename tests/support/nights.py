@@ -12,7 +12,7 @@ from sidecar.health import Job as HealthJob
 from sidecar.history import History
 from sidecar.notices import due
 from sidecar.retention import Policy
-from sidecar.runs import Run
+from sidecar.runs import Run, Started
 from sidecar.schedule import Cron, Plan
 from sidecar.since import Since
 from sidecar.standing import Instance, Standing
@@ -64,6 +64,29 @@ class FakeClock:
     def jump(self, by: timedelta) -> None:
         """Somebody sets the clock; forward is also what a suspended machine sees."""
         self.wall += by
+
+
+class MemoryHistory(History):
+    """Runs as `History` remembers them, without a disk: what is written safely there costs a year of nights seconds."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("/nowhere"))
+        self._runs: dict[str, Run] = {}
+
+    def add(self, run: Run, lines: Sequence[str] = ()) -> None:
+        self._runs[run.id] = run
+
+    def settle(self) -> list[Run]:
+        return []
+
+    def runs(self) -> list[Run]:
+        return list(self._runs.values())
+
+    def running(self) -> list[Started]:
+        return []
+
+    def log_of(self, run_id: str) -> list[str]:
+        return []
 
 
 @dataclass
@@ -132,6 +155,8 @@ class Nights:
     outcomes: list[int] = field(default_factory=list)
     takes: float = A_RUN
     pace: float = 900.0
+    on_disk: bool = True
+    """The history is the real one."""
     tells: bool = False
     """Each run tells what the real one would; else nobody is told anything."""
     keeps: bool = False
@@ -139,7 +164,7 @@ class Nights:
 
     def __post_init__(self) -> None:
         self.clock = FakeClock(self.now)
-        self.history = History(self.folder / "kimai.runs")
+        self.history = History(self.folder / "kimai.runs") if self.on_disk else MemoryHistory()
         self.started: list[tuple[float, datetime, Sequence[str]]] = []
         self.told: list[str] = []
         self.looks = 0

@@ -39,7 +39,7 @@ def make(folder: Path, now: str, **more: Any) -> Nights:
 
 
 def test_every_night_of_a_leap_year_has_one_run(tmp_path: Path) -> None:
-    nights = make(tmp_path, "2027-12-31T12:00", schedule="30 2 * * *", pace=86400.0)
+    nights = make(tmp_path, "2027-12-31T12:00", schedule="30 2 * * *", pace=86400.0, on_disk=False)
     nights.run(DAY * 366)
     days = Counter(at.astimezone(BERLIN).date() for _, at, _ in nights.started)
     assert set(days.values()) == {1}
@@ -49,6 +49,13 @@ def test_every_night_of_a_leap_year_has_one_run(tmp_path: Path) -> None:
         "03-26 03:00 schedule",
     ]
     assert nights.told == []
+
+
+def test_a_season_of_nights_is_remembered_on_disk(tmp_path: Path) -> None:
+    nights = make(tmp_path, "2027-12-31T12:00", pace=86400.0)
+    nights.run(DAY * 90)
+    assert len(nights.runs()) == 90
+    assert [run.exit_code for run in nights.history.runs()] == [0] * 90
 
 
 def test_a_first_start_waits_for_its_hour(nights: Nights) -> None:
