@@ -222,7 +222,7 @@ def test_more_connections_than_there_is_room_for_are_told_to_come_again() -> Non
 def test_connections_that_ask_for_nothing_keep_nobody_out_for_long(
     monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
-    monkeypatch.setattr(web_server, "_SILENCE", 1.0)
+    monkeypatch.setattr(web_server, "_SILENCE", 3.0)
     with served(statuses.empty) as server, ExitStack() as opened:
         idle = [opened.enter_context(socket.create_connection(server.listen, timeout=20)) for _ in range(80)]
         for each in idle:

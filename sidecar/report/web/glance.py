@@ -21,7 +21,7 @@ _STATES: dict[Mood, str] = {
 
 
 class Glance(NamedTuple):
-    """`state` in three words, `sentence` in one."""
+    """`state` in a few words, `sentence` in one sentence."""
 
     mood: Mood
     state: str
