@@ -49,6 +49,8 @@ LABEL org.opencontainers.image.title="kimai-backup" \
 # -s: quiet also where the engine's own init (`init: true`) runs before this one.
 ENTRYPOINT ["/usr/bin/tini", "-s", "--", "kimai-backup"]
 CMD ["run"]
-# Often, so that `docker compose up --wait` is short: with --recent it asks no target, but looks at what the daemon saw there.
+# `docker compose up --wait` waits for the first check: as often as that is worth it, for each costs some 0.15 s of CPU.
+# --start-interval would have both, but builders of before 2023 refuse it. With --recent it asks no target, but looks at what the
+# daemon saw there.
 # After an outage the first backup has the start period to make up for what was missed.
-HEALTHCHECK --interval=15s --timeout=30s --start-period=2m --retries=3 CMD ["kimai-backup", "health", "--recent"]
+HEALTHCHECK --interval=30s --timeout=30s --start-period=2m --retries=3 CMD ["kimai-backup", "health", "--recent"]

@@ -13,6 +13,7 @@ from sidecar.errors import Exit, Interrupted, KimaiBackupError
 from sidecar.report import log as logs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import FrameType
 
 log = logging.getLogger(__name__)
@@ -53,9 +54,15 @@ def _interrupt(number: int, _: "FrameType | None") -> None:
 
 
 def _fail(message: str, code: Exit) -> NoReturn:
+    as_json = _runs_by_itself(sys.argv[1:]) and logs.is_json(os.environ.get("LOG_FORMAT", ""))
     for line in logs.redact(message).splitlines():
-        sys.stderr.write(f"kimai-backup: {line}\n")
+        sys.stderr.write(f"{logs.json_line(line) if as_json else f'kimai-backup: {line}'}\n")
     sys.exit(code)
+
+
+def _runs_by_itself(arguments: "Sequence[str]") -> bool:
+    """The daemon and what it starts: nobody is there to read but what collects the container's log."""
+    return "--trigger" in arguments or arguments[:1] in (["run"], ["look"], ["tell"])
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ class App(Parts):
             plans=self.planned.plans,
             history=self.history,
             since=self.planned.since,
-            standing=Standing(instance, self.history, self.health_job()),
+            standing=Standing(instance, self.history, self.health_job(), clock.now()),
             start=children.start,
             clock=clock,
             end_run=self.end_run,

@@ -35,16 +35,18 @@ class Start(Protocol):
     """Whatever starts `kimai-backup`."""
 
     def __call__(self, arguments: Sequence[str], *, keep_output: bool) -> Child:
-        """With these arguments, its stdout kept or our own. Raises `OSError`."""
+        """With these arguments, its stdout kept or dropped. Raises `OSError`."""
 
 
 class _Process:
     def __init__(self, arguments: Sequence[str], *, keep_output: bool) -> None:
         # A file, as a pipe would have to be read all the time.
         self._kept: IO[bytes] | None = tempfile.TemporaryFile() if keep_output else None  # noqa: SIM115
+        # Tables are for people; a container's output is made of log lines, and its log says the same.
+        stdout = subprocess.DEVNULL if self._kept is None else self._kept
         # -P: what lies in the folder that the daemon was started in is no part of us.
         command = [sys.executable, "-P", "-m", "sidecar", *arguments]
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._kept, env=os.environ)
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, env=os.environ)
 
     @property
     def pid(self) -> int:

@@ -293,9 +293,9 @@ def health(as_json: bool, recent: bool) -> None:
     """Tell whether all is well (exit code 0 or 1).
 
     The newest whole backup on each target is as new as BACKUP_SCHEDULE wants it, where one missed run is forgiven;
-    the newest drill did not fail; settings are valid, targets can be listed, the state folder can be written to, no
-    restore was killed. Without BACKUP_SCHEDULE no age is judged: whoever backs up by another scheduler sets it to the
-    same hours. Kimai and its database are not asked: see doctor.
+    the newest drill did not fail, the newest verify found no damage; settings are valid, targets can be listed, the
+    state folder can be written to, no restore was killed. Without BACKUP_SCHEDULE no age is judged: whoever backs up
+    by another scheduler sets it to the same hours. Kimai and its database are not asked: see doctor.
     """
     from datetime import UTC, datetime
 

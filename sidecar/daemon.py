@@ -174,6 +174,8 @@ class Daemon:
                 how = "was set back" if jump < 0 else "was set forward, or the machine slept,"
                 log.warning("the clock %s by %s", how, timedelta(seconds=round(abs(jump))))
                 self._announce(now)
+                # By the new time, what was seen may be long ago, though it was minutes.
+                self._watch.look_soon()
         self._seen = (now, passed)
 
     # ── Runs ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -10,12 +10,10 @@ from sidecar.runs import Run, Started
 from sidecar.schedule import Plan, oldest_allowed
 from sidecar.since import Since
 from sidecar.state import State
-from sidecar.status import Look, Shelf
+from sidecar.status import AHEAD, Look, Shelf
 
 PATIENCE = timedelta(minutes=30)
 """How long after its moment a backup may be on its way before it counts as missed."""
-_AHEAD = timedelta(minutes=5)
-"""A backup that claims to be of a later time than now shows a wrong clock, and is no fresh one."""
 UNJUDGED = "no BACKUP_SCHEDULE is set: how old the newest backup is was not judged"
 
 
@@ -64,11 +62,11 @@ def gather(job: Job, look: Look | None, now: datetime) -> Facts:
     runs = job.runs()
     since = now
     if job.plan is not None:
-        first = runs[0].started_at if runs else now
-        since = job.since.plan("backup", expression_of(job.plan), now, first).since
+        # Only the daemon says that a schedule is new: a shell with another BACKUP_SCHEDULE would turn red into green.
+        since = job.since.known_plan("backup") or (runs[0].started_at if runs else job.since.made(now))
     shelves = look.shelves if look else ()
-    targets = {shelf.target: job.since.target(shelf.target, now) for shelf in shelves}
-    return Facts(shelves, runs, job.running(), job.plan, since, targets)
+    targets = {shelf.target: seen for shelf in shelves if (seen := job.since.known_target(shelf.target))}
+    return Facts(shelves, runs, job.running(), job.plan, min(since, now), targets)
 
 
 def judge(facts: Facts, now: datetime) -> list[str]:
@@ -81,13 +79,7 @@ def judge(facts: Facts, now: datetime) -> list[str]:
         if limit is not None and facts.since < limit:
             listed = [shelf for shelf in facts.shelves if not shelf.problem]
             problems += [line for shelf in listed for line in _too_old(shelf, facts, facts.plan, limit, now)]
-    drills = [run for run in facts.runs if run.command == "drill" and run.exit_code != Exit.INTERRUPTED]
-    if drills and not drills[-1].is_good:
-        problems.append(
-            f"the newest drill, of {_local(drills[-1].started_at, facts)}, failed (exit {drills[-1].exit_code}):"
-            f" {drills[-1].summary}"
-        )
-    return problems
+    return problems + _found_by_verify(facts) + _found_by_drill(facts)
 
 
 def state_problems(state: State) -> list[str]:
@@ -107,13 +99,31 @@ def expression_of(plan: Plan) -> str:
 
 def _too_old(shelf: Shelf, facts: Facts, plan: Plan, limit: datetime, now: datetime) -> list[str]:
     sound = [kept for kept in shelf.backups if not kept.safety and not kept.damaged]
-    newest = max((kept.created_at for kept in sound if kept.created_at <= now + _AHEAD), default=None)
+    newest = max((kept.created_at for kept in sound if kept.created_at <= now + AHEAD), default=None)
     # Names tell whole seconds.
     if (newest or facts.targets.get(shelf.target, facts.since)) >= limit - timedelta(seconds=1):
         return []
     what = f"its newest whole backup is of {_local(newest, facts)}" if newest else "it holds no whole backup"
     due = f"there should be one since {_local(limit, facts)} (BACKUP_SCHEDULE {plan.cron.expression})"
     return [f"target {shelf.target}: {what}, and {due}. {_why(facts)}"]
+
+
+def _found_by_verify(facts: Facts) -> list[str]:
+    """Damage stands until a verify is good: one that could not read a target, or was ended, takes nothing back."""
+    verdicts = [run for run in facts.runs if run.command == "verify" and (run.is_good or run.exit_code == Exit.DAMAGED)]
+    if not verdicts or verdicts[-1].is_good:
+        return []
+    at = _local(verdicts[-1].started_at, facts)
+    mend = "Look at what it names, and run `kimai-backup verify` again."
+    return [f"the verify of {at} found damage (exit {Exit.DAMAGED}): {verdicts[-1].summary}. {mend}"]
+
+
+def _found_by_drill(facts: Facts) -> list[str]:
+    drills = [run for run in facts.runs if run.command == "drill" and run.exit_code != Exit.INTERRUPTED]
+    if not drills or drills[-1].is_good:
+        return []
+    at = _local(drills[-1].started_at, facts)
+    return [f"the newest drill, of {at}, failed (exit {drills[-1].exit_code}): {drills[-1].summary}"]
 
 
 def _why(facts: Facts) -> str:

@@ -2,7 +2,8 @@
 
 import logging
 import threading
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -26,7 +27,10 @@ class _Known(msgspec.Struct, kw_only=True):
 
 
 class Since:
-    """The note in `path`. One that can't be read or written is said once, and then holds for as long as this lives."""
+    """The note in `path`, which only the daemon writes.
+
+    One that can't be read or written is said once, and then holds for as long as this lives.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -47,6 +51,29 @@ class Since:
                 self._write(known)
             return found
 
+    def known_plan(self, command: str) -> datetime | None:
+        """Since when a command is planned by the daemon, whatever the schedule."""
+        with self._lock:
+            found = self._read().schedules.get(command)
+            return found.since if found else None
+
+    def known_target(self, name: str) -> datetime | None:
+        """When the daemon first saw a target."""
+        with self._lock:
+            return self._read().targets.get(name)
+
+    def made(self, now: datetime) -> datetime:
+        """Since when the state folder is in use, where no daemon has run: a file beside the note, made once, tells."""
+        path = self._path.with_suffix(".began")
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not path.exists():
+                path.touch(0o600)
+            return min(now, datetime.fromtimestamp(path.stat().st_mtime, UTC))
+        except OSError as error:
+            self._complain("written", error)
+            return now
+
     def ignore(self, command: str, run_ids: list[str]) -> None:
         """Remember that these runs count for nothing."""
         with self._lock:
@@ -55,15 +82,14 @@ class Since:
                 known.schedules[command].ignored = run_ids
                 self._write(known)
 
-    def target(self, name: str, now: datetime) -> datetime:
-        """When a target was first seen."""
+    def saw(self, targets: Iterable[str], now: datetime) -> None:
+        """Remember when each target was first seen."""
         with self._lock:
             known = self._read()
-            found = known.targets.get(name)
-            if found is None or found > now:
-                found = known.targets[name] = now
+            new = [name for name in targets if name not in known.targets or known.targets[name] > now]
+            if new:
+                known.targets.update(dict.fromkeys(new, now))
                 self._write(known)
-            return found
 
     def _read(self) -> _Known:
         if self._known is None:

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 
 import msgspec
 
 from sidecar.retention import Policy
 from sidecar.runs import Command, Run, Started
+
+AHEAD = timedelta(minutes=5)
+"""A backup that claims to be of a later time than now shows a wrong clock, and is no fresh one."""
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

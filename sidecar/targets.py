@@ -28,7 +28,7 @@ _FETCHED = "fetched-"
 _DAY = 86400
 _LONGEST_SILENCE = 60
 _BRIEF_SILENCE = 4
-"""Seconds: two tries by two addresses must fit into HEALTHCHECK's 20, or nobody reads why it failed."""
+"""Seconds: two tries by two addresses must fit into HEALTHCHECK's 30, or nobody reads why it failed."""
 
 
 class Targets:

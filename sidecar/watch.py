@@ -62,7 +62,8 @@ class Watch:
             self._child = (child, float("inf"))
         elif code is not None:
             self._child = None
-            self._saw(child, code)
+            if since != float("inf"):
+                self._saw(child, code)
 
     def _saw(self, child: Child, code: int) -> None:
         output = child.output()
@@ -86,6 +87,7 @@ class Watch:
         self._keep(output)
 
     def _say_once(self, why: str) -> None:
+        self._standing.saw_nothing(why)
         if not self._failed:
             log.warning("what lies on the targets is as it was last seen: %s", why)
         self._failed = True

@@ -84,6 +84,17 @@ def redact(text: str) -> str:
     return _redactor.redact(text)
 
 
+def is_json(format: str) -> bool:  # noqa: A002 -- the setting's own name
+    """Whether LOG_FORMAT means JSON here; what is none of its values counts as `auto`, as it is still to be told."""
+    return format == "json" or (format != "text" and not sys.stderr.isatty())
+
+
+def json_line(error: str) -> str:
+    """An error as a line of the log, where the log may not have begun."""
+    record = logging.LogRecord("sidecar", logging.ERROR, "", 0, error, None, None)
+    return _Formatter(is_text=False, run_id=None, with_traceback=False).format(record)
+
+
 @contextmanager
 def tail(lines: int) -> Iterator[deque[str]]:
     """The last so many lines of the log while the block runs, as people read them, without secrets."""

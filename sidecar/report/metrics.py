@@ -92,7 +92,7 @@ def _targets(status: Status) -> Iterator[Metric]:
     shelves = standing.shelves(status)
     reached = [shelf for shelf in shelves if shelf.problem is None]
     succeeded = {shelf.target: standing.last_success(status, shelf) for shelf in shelves}
-    proven = {shelf.target: each.created_at for shelf in reached if (each := standing.newest_proven(shelf))}
+    proven = {shelf.target: each.created_at for shelf in reached if (each := standing.newest_proven(shelf, status.now))}
     for name, what, moments in (
         ("last_success", "the newest sound backup on a target", succeeded),
         ("newest_proven", "the newest backup on a target that a drill has proven", proven),

@@ -15,6 +15,7 @@ from tests.support import statuses
 STATES: dict[str, tuple[Callable[[], Status], str]] = {
     "healthy": (statuses.healthy, "All is well"),
     "failing": (statuses.failing, "Something is wrong"),
+    "tried again": (statuses.tried_again, "The last backup failed"),
     "empty": (statuses.empty, "No backup yet"),
     "running": (statuses.running, "Running now"),
     "unknown": (statuses.unknown, "Not known yet"),

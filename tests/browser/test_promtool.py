@@ -30,6 +30,7 @@ WELL = {
     'kimai_backup_newest_proven_timestamp_seconds{target="s3"}': f"{100 * HOUR}x2400",
     'kimai_backup_last_run_exit_code{command="backup"}': "0x2400",
     "kimai_backup_last_backup_size_bytes": "150000000x2400",
+    "kimai_backup_look_timestamp_seconds": "0+300x2400",
 }
 CHANGES: dict[str, dict[str, str]] = {
     "": {},
@@ -37,6 +38,7 @@ CHANGES: dict[str, dict[str, str]] = {
     "KimaiBackupTooOld": {'kimai_backup_last_success_timestamp_seconds{target="s3"}': f"{170 * HOUR}x2400"},
     "KimaiBackupMissing": {'kimai_backup_last_success_timestamp_seconds{target="s3"}': ""},
     "KimaiBackupRunFailed": {'kimai_backup_last_run_exit_code{command="backup"}': "0x2280 5x120"},
+    "KimaiBackupBlind": {"kimai_backup_look_timestamp_seconds": f"0+300x2376 {198 * HOUR}x23"},
     "KimaiBackupTargetUnreachable": {'kimai_backup_target_up{target="s3"}': "1x2280 0x120"},
     "KimaiBackupNotProven": {'kimai_backup_newest_proven_timestamp_seconds{target="s3"}': "-360000x2400"},
     "KimaiBackupDamaged": {'kimai_backup_target_damaged_backups{target="s3"}': "0x2280 1x120"},
@@ -78,10 +80,29 @@ def test_every_alert_has_its_story() -> None:
 
 @pytest.mark.parametrize("alert", CHANGES, ids=lambda name: name or "all is well")
 def test_each_alert_fires_for_its_own_reason_and_no_other_does(tmp_path: Path, alert: str) -> None:
+    assert_fires(tmp_path, alert, CHANGES[alert])
+
+
+def test_what_was_done_by_hand_and_refused_fires_nothing(tmp_path: Path) -> None:
+    by_hand = {f'kimai_backup_last_run_exit_code{{command="{each}"}}': "8x2400" for each in ("restore", "prune")}
+    assert_fires(tmp_path, "", by_hand)
+
+
+@pytest.mark.parametrize("command", ["verify", "drill"])
+def test_what_runs_by_itself_and_fails_fires(tmp_path: Path, command: str) -> None:
+    failed = {f'kimai_backup_last_run_exit_code{{command="{command}"}}': "7x2400"}
+    assert_fires(tmp_path, "KimaiBackupRunFailed", failed)
+
+
+def test_targets_that_were_never_looked_at_fire(tmp_path: Path) -> None:
+    assert_fires(tmp_path, "KimaiBackupBlind", {"kimai_backup_look_timestamp_seconds": ""})
+
+
+def assert_fires(tmp_path: Path, alert: str, changes: dict[str, str]) -> None:
     (tmp_path / "rules.yml").write_text(RULES)
     series = [
         f"      - series: '{name}'\n        values: '{values}'\n"
-        for name, values in {**WELL, **CHANGES[alert]}.items()
+        for name, values in {**WELL, **changes}.items()
         if values
     ]
     expected = f"""[{{labels: '{{alertname="{alert}"}}', value: 1}}]""" if alert else "[]"

@@ -127,7 +127,8 @@ def test_an_old_backup_turns_it_unhealthy_and_a_new_one_healthy(large: Story) ->
     assert large.project.exec("backup", "python3", "-c", _AGE).code == 0
     # It remembers what it read of both.
     large.project.compose("restart", "backup")
-    large.project.wait("backup", "unhealthy")
+    # Two minutes of patience with a start, and then three checks.
+    large.project.wait("backup", "unhealthy", 300)
     [problem] = large.command("health").out.splitlines()
     assert problem.startswith("target local: its newest whole backup is of ")
     assert "there should be one since" in problem

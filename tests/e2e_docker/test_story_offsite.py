@@ -303,7 +303,7 @@ def test_where_the_machine_is_lost_the_bucket_is_enough(kept: Kept) -> None:
 
 
 def check_health_is_told_in_time(found: Story) -> None:
-    """HEALTHCHECK ends a check after 20 s, and then nobody reads why: with RETRY_DEADLINE as it is by default, too."""
+    """HEALTHCHECK ends a check after 30 s, and then nobody reads why: with RETRY_DEADLINE as it is by default, too."""
     began = time.monotonic()
     ran = found.project.exec("backup", "kimai-backup", "health", options=["--env", "RETRY_DEADLINE=300"])
     assert ran.code == 1, ran.said

@@ -10,13 +10,14 @@ import msgspec
 from sidecar.daemon import Daemon, Job
 from sidecar.health import Job as HealthJob
 from sidecar.history import History
+from sidecar.notices import due
 from sidecar.retention import Policy
-from sidecar.runs import Run
+from sidecar.runs import Run, Started
 from sidecar.schedule import Cron, Plan
 from sidecar.since import Since
 from sidecar.standing import Instance, Standing
 from sidecar.state import State
-from sidecar.status import Look, Shelf
+from sidecar.status import Kept, Look, Shelf
 
 A_RUN = 1.0
 """Seconds that a run takes here."""
@@ -65,6 +66,29 @@ class FakeClock:
         self.wall += by
 
 
+class MemoryHistory(History):
+    """Runs as `History` remembers them, without a disk: what is written safely there costs a year of nights seconds."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("/nowhere"))
+        self._runs: dict[str, Run] = {}
+
+    def add(self, run: Run, lines: Sequence[str] = ()) -> None:
+        self._runs[run.id] = run
+
+    def settle(self) -> list[Run]:
+        return []
+
+    def runs(self) -> list[Run]:
+        return list(self._runs.values())
+
+    def running(self) -> list[Started]:
+        return []
+
+    def log_of(self, run_id: str) -> list[str]:
+        return []
+
+
 @dataclass
 class FakeChild:
     """A run that ends after a while with a code, and writes its record unless it is killed before or says nothing."""
@@ -102,17 +126,20 @@ class FakeChild:
             return
         command, _, run_id, _, trigger = self.arguments
         now = self.nights.clock.now()
-        self.nights.history.add(
-            Run(
-                id=run_id,
-                command=command,  # type: ignore[arg-type]
-                trigger=trigger,  # type: ignore[arg-type]
-                started_at=self.began,
-                finished_at=max(now, self.began),
-                exit_code=code,
-                summary="as the test has it",
-            )
+        run = Run(
+            id=run_id,
+            command=command,  # type: ignore[arg-type]
+            trigger=trigger,  # type: ignore[arg-type]
+            started_at=self.began,
+            finished_at=max(now, self.began),
+            exit_code=code,
+            summary="as the test has it",
         )
+        if self.nights.tells:
+            self.nights.tell(run)
+        if self.nights.keeps and run.is_stored:
+            self.nights.keep(run)
+        self.nights.history.add(run)
 
 
 @dataclass
@@ -128,16 +155,24 @@ class Nights:
     outcomes: list[int] = field(default_factory=list)
     takes: float = A_RUN
     pace: float = 900.0
+    on_disk: bool = True
+    """The history is the real one."""
+    tells: bool = False
+    """Each run tells what the real one would; else nobody is told anything."""
+    keeps: bool = False
+    """Each good run leaves a backup on the target."""
 
     def __post_init__(self) -> None:
         self.clock = FakeClock(self.now)
-        self.history = History(self.folder / "kimai.runs")
+        self.history = History(self.folder / "kimai.runs") if self.on_disk else MemoryHistory()
         self.started: list[tuple[float, datetime, Sequence[str]]] = []
         self.told: list[str] = []
         self.looks = 0
         self.look_code = 0
+        self.look_takes = 0.0
         self.shelves = [Shelf(target="local")]
         self.cannot_start = False
+        self.notices: list[tuple[datetime, str]] = []
 
     # ── What it works with ───────────────────────────────────────────────────────────────────────────────────
 
@@ -157,7 +192,7 @@ class Nights:
         looked = Look(taken_at=self.now, shelves=self.shelves)
         health = HealthJob(lambda: looked, self.history.runs, self.history.running, plan, since, state)
         instance = Instance("kimai", self.tz, {"local": Policy()})
-        self.standing = Standing(instance, self.history, health)
+        self.standing = Standing(instance, self.history, health, self.clock.now())
         return Job(
             plans=self.plans,
             history=self.history,
@@ -177,6 +212,7 @@ class Nights:
         if arguments[0] == "look":
             self.looks += 1
             child.code = self.look_code
+            child.ends = self.clock.passed + self.look_takes
             child.printed = msgspec.json.encode(Look(taken_at=now, shelves=self.shelves))
         elif arguments[0] == "tell":
             self.told.append(arguments[1])
@@ -212,6 +248,16 @@ class Nights:
                 summary="by hand",
             )
         )
+
+    def tell(self, run: Run) -> None:
+        """As `telling` does it, to somebody who always listens."""
+        run.told = [notice.kind for notice in due(self.history.runs(), run, self.tz)]
+        self.notices += [(run.finished_at, kind) for kind in run.told]
+
+    def keep(self, run: Run) -> None:
+        [shelf] = self.shelves
+        kept = Kept(id=run.id, created_at=run.started_at, kimai_version="2.66.0", size=1)
+        self.shelves = [Shelf(target=shelf.target, backups=[kept, *shelf.backups])]
 
     # ── What there is to see ─────────────────────────────────────────────────────────────────────────────────
 

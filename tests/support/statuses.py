@@ -157,6 +157,15 @@ def failing() -> Status:
     )
 
 
+def tried_again() -> Status:
+    """This night's backup failed; the one of the night before is new enough to be no problem yet."""
+    times = nights(400)
+    runs = [run(NIGHT - timedelta(days=d), size=size_at(d)) for d in range(90, 0, -1)]
+    again = Next(command="backup", schedule="10 1 * * *", at=NOW + timedelta(minutes=25), is_retry=True)
+    shelves = [shelf("local", times[1:]), shelf("s3", times[1:])]
+    return status(nexts=(again,), look=Look(taken_at=NOW, shelves=shelves), runs=[*runs, failed_run(NIGHT)])
+
+
 def empty() -> Status:
     return status(look=Look(taken_at=NOW, shelves=[Shelf(target="local"), Shelf(target="s3")]))
 

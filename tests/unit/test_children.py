@@ -1,5 +1,6 @@
 """Children of the daemon: started as commands, their output kept, and ended in the end."""
 
+import json
 import os
 import subprocess
 import sys
@@ -17,6 +18,46 @@ def test_a_command_is_run_and_what_it_prints_is_kept() -> None:
     assert ended_by(time.monotonic() + 30, child, time.monotonic)
     assert child.poll() == 0
     assert child.output().decode() == f"kimai-backup {__version__}\n"
+
+
+def test_what_is_not_kept_goes_nowhere(capfd: pytest.CaptureFixture[str]) -> None:
+    child = start(["--version"], keep_output=False)
+    assert ended_by(time.monotonic() + 30, child, time.monotonic)
+    assert (child.poll(), child.output()) == (0, b"")
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["verify", "--run-id", "1", "--trigger", "schedule"], ["look"], ["tell", "1"], ["run"]]
+)
+def test_a_wrong_setting_is_a_json_line_where_it_runs_by_itself(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RETENTION_DAYS", "many")
+    monkeypatch.setenv("TZ", "Europe/Nowhere")
+    assert ended(arguments) == 4
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert {(line["level"], line["message"].split()[0]) for line in lines} == {
+        ("error", "TZ"),
+        ("error", "RETENTION_DAYS"),
+    }
+    monkeypatch.setenv("LOG_FORMAT", "text")
+    assert ended(arguments) == 4
+    assert all(line.startswith("kimai-backup: ") for line in capfd.readouterr().err.splitlines())
+
+
+def test_a_wrong_setting_is_plain_where_it_is_run_by_hand(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RETENTION_DAYS", "many")
+    assert ended(["verify"]) == 4
+    assert capfd.readouterr().err.startswith("kimai-backup: RETENTION_DAYS")
+
+
+def ended(arguments: list[str]) -> int | None:
+    child = start(arguments, keep_output=False)
+    assert ended_by(time.monotonic() + 30, child, time.monotonic)
+    return child.poll()
 
 
 def test_what_lies_in_the_folder_of_the_daemon_is_no_part_of_it(

@@ -56,7 +56,7 @@ def note(phase: str = "under way") -> RestoreNote:
 def test_it_is_healthy_where_nothing_is_wrong(job: Job, tmp_path: Path) -> None:
     assert problems(job) == []
     assert list((tmp_path / "backups").iterdir()) == []
-    assert [path.name for path in (tmp_path / "state").iterdir()] == ["kimai.since.json"]
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["kimai.since.began"]
 
 
 def test_a_target_that_is_gone_is_named(job: Job, tmp_path: Path) -> None:
@@ -212,12 +212,51 @@ def test_the_newest_drill_must_not_have_failed() -> None:
     assert len(judged("2026-11-22T12:00", fresh, runs=[bad, interrupted])) == 1
 
 
-def test_since_when_is_remembered_and_a_broken_note_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_damage_that_verify_found_stands_until_a_verify_is_good() -> None:
+    fresh = shelf("2026-11-22T01:10")
+    bad = ran("2026-11-22T05:00", 7, "verify")
+    [problem] = judged("2026-11-22T12:00", fresh, runs=[ran("2026-11-21T05:00", 0, "verify"), bad])
+    assert problem.startswith("the verify of 2026-11-22 05:00 UTC found damage (exit 7): no answer. ")
+    for code in (6, 130, 137, 9):
+        assert judged("2026-11-22T12:00", fresh, runs=[bad, ran("2026-11-22T06:00", code, "verify")]) == [problem]
+        assert judged("2026-11-22T12:00", fresh, runs=[ran("2026-11-22T06:00", code, "verify")]) == []
+    assert judged("2026-11-22T12:00", fresh, runs=[bad, ran("2026-11-22T06:00", 0, "verify")]) == []
+    assert judged("2026-11-22T12:00", fresh, runs=[bad, ran("2026-11-22T06:00", 0)]) == [problem]
+
+
+def test_where_no_daemon_ran_an_empty_target_counts_from_the_first_run_or_from_when_health_was_first_asked(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "backups").mkdir()
-    assert problems(job_of(tmp_path)) == []
     job = job_of(tmp_path)
-    later = NOW + timedelta(days=3)
-    assert "it holds no whole backup" in examine(job, later).problems[0]
+    assert problems(job) == []
+    made = tmp_path / "state" / "kimai.since.began"
+    for days, red in ((1, False), (3, True)):
+        os.utime(made, ((NOW - timedelta(days=days)).timestamp(),) * 2)
+        assert bool(problems(job_of(tmp_path))) is red
+    os.utime(made, (NOW.timestamp(),) * 2)
+    History(tmp_path / "state" / "kimai.runs").add(ran("2026-11-19T01:10", 5))
+    [problem] = problems(job_of(tmp_path))
+    assert "it holds no whole backup" in problem
+    assert problem.endswith("ended with exit code 5: no answer")
+
+
+def test_another_schedule_in_a_shell_turns_nothing_green_and_nothing_is_written_for_it(tmp_path: Path) -> None:
+    (tmp_path / "backups").mkdir()
+    daemon = job_of(tmp_path).since
+    daemon.plan("backup", "10 1 * * * (UTC)", NOW - timedelta(days=9), NOW - timedelta(days=9))
+    daemon.saw(["local"], NOW - timedelta(days=9))
+    written = (tmp_path / "state" / "kimai.since.json").read_bytes()
+    assert len(problems(job_of(tmp_path))) == 1
+    hourly = Plan("backup", Cron("0 * * * *", UTC), by_hand_counts=True)
+    assert len(problems(job_of(tmp_path, plan=hourly))) == 1
+    assert len(problems(job_of(tmp_path))) == 1
+    assert (tmp_path / "state" / "kimai.since.json").read_bytes() == written
+
+
+def test_a_broken_note_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "backups").mkdir()
+    (tmp_path / "state").mkdir()
     (tmp_path / "state" / "kimai.since.json").write_bytes(b"{")
     assert problems(job_of(tmp_path)) == []
     assert "kimai.since.json" in caplog.text

@@ -84,6 +84,19 @@ def test_the_newest_damaged_or_safety_backup_is_no_success() -> None:
     assert found["last_success_timestamp_seconds"]["local",] == times[1].timestamp()
 
 
+def test_a_backup_of_the_future_is_no_success_and_no_proof() -> None:
+    future, last = statuses.NOW + timedelta(days=400), statuses.NIGHT - timedelta(days=2)
+    # Every seventh is proven, from the third on.
+    times = [future + timedelta(days=2), future + timedelta(days=1), future, last]
+    found = of(statuses.status(look=Look(taken_at=statuses.NOW, shelves=[statuses.shelf("local", times)])))
+    assert found["last_success_timestamp_seconds"]["local",] == last.timestamp()
+    assert "newest_proven_timestamp_seconds" not in found
+    away = Shelf(target="s3", problem="no answer")
+    runs = [statuses.run(last), statuses.run(future)]
+    found = of(statuses.status(look=Look(taken_at=statuses.NOW, shelves=[away]), runs=runs))
+    assert found["last_success_timestamp_seconds"]["s3",] == last.timestamp()
+
+
 def test_phases_bear_no_ids_and_are_added_up() -> None:
     name = str(statuses.backup_id(statuses.NIGHT, safety=True))
     assert fold(f"send {name} to s3") == "send to s3"

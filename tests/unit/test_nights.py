@@ -13,8 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sidecar.daemon import Daemon
+from sidecar.report.web.glance import glance
 from sidecar.runs import Started
 from sidecar.schedule import Cron
+from sidecar.since import Since
 from sidecar.status import Kept, Shelf
 from tests.support.nights import NO_RECORD, Nights, utc
 
@@ -37,7 +39,7 @@ def make(folder: Path, now: str, **more: Any) -> Nights:
 
 
 def test_every_night_of_a_leap_year_has_one_run(tmp_path: Path) -> None:
-    nights = make(tmp_path, "2027-12-31T12:00", schedule="30 2 * * *", pace=86400.0)
+    nights = make(tmp_path, "2027-12-31T12:00", schedule="30 2 * * *", pace=86400.0, on_disk=False)
     nights.run(DAY * 366)
     days = Counter(at.astimezone(BERLIN).date() for _, at, _ in nights.started)
     assert set(days.values()) == {1}
@@ -47,6 +49,13 @@ def test_every_night_of_a_leap_year_has_one_run(tmp_path: Path) -> None:
         "03-26 03:00 schedule",
     ]
     assert nights.told == []
+
+
+def test_a_season_of_nights_is_remembered_on_disk(tmp_path: Path) -> None:
+    nights = make(tmp_path, "2027-12-31T12:00", pace=86400.0)
+    nights.run(DAY * 90)
+    assert len(nights.runs()) == 90
+    assert [run.exit_code for run in nights.history.runs()] == [0] * 90
 
 
 def test_a_first_start_waits_for_its_hour(nights: Nights) -> None:
@@ -143,6 +152,64 @@ def test_a_night_with_the_database_down(nights: Nights, caplog: pytest.LogCaptur
     ]
     assert "backup runs again next at 2026-11-21 01:20 CET" in caplog.text
     assert nights.told == [], "each run tells of itself"
+
+
+def scene(folder: Path, outcomes: list[int]) -> tuple[Nights, dict[str, tuple[str, list[str]]]]:
+    """Three nights, of which the first is good; how page and health see it at each of some times."""
+    nights = make(folder, "2026-11-20T11:00", tells=True, keeps=True)
+    nights.outcomes = [0, *outcomes]
+    seen: dict[str, tuple[str, list[str]]] = {}
+
+    def see() -> None:
+        found = nights.standing.status(nights.clock.now())
+        seen[f"{found.now.astimezone(BERLIN):%d %H:%M}"] = (glance(found).state, list(found.problems))
+
+    for time in ("21T01:00", "21T12:00", "22T01:30", "22T12:00", "23T01:05", "23T01:35", "23T01:45", "24T00:00"):
+        nights.clock.at((local(f"2026-11-{time}") - nights.now).total_seconds(), see)
+    nights.run(local("2026-11-24T00:30") - nights.now)
+    return nights, seen
+
+
+def local(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=BERLIN)
+
+
+def told(nights: Nights) -> list[str]:
+    return [f"{at.astimezone(BERLIN):%d %H:%M} {kind}" for at, kind in nights.notices]
+
+
+def test_a_night_with_the_database_down_is_told_once_and_its_recovery_once_and_health_forgives_it(
+    tmp_path: Path,
+) -> None:
+    nights, seen = scene(tmp_path, [5] * 4)
+    assert told(nights) == ["22 01:10 failure", "23 01:10 recovery"]
+    assert [run.exit_code for run in nights.history.runs()] == [0, 5, 5, 5, 5, 0]
+    assert seen == {
+        "21 01:00": ("No backup yet", []),
+        "21 12:00": ("All is well", []),
+        "22 01:30": ("The last backup failed", []),
+        "22 12:00": ("The last backup failed", []),
+        "23 01:05": ("The last backup failed", []),
+        "23 01:35": ("All is well", []),
+        "23 01:45": ("All is well", []),
+        "24 00:00": ("All is well", []),
+    }
+
+
+def test_health_turns_red_once_the_second_night_is_missed_and_says_why(tmp_path: Path) -> None:
+    nights, seen = scene(tmp_path, [5] * 7)
+    # At once, and the next night again; the last try of the second night is well.
+    assert told(nights) == ["22 01:10 failure", "23 01:10 failure", "23 03:20 recovery"]
+    states = {time: state for time, (state, _) in seen.items()}
+    assert states["23 01:35"] == "The last backup failed"
+    assert states["23 01:45"] == "Something is wrong"
+    assert states["24 00:00"] == "All is well"
+    red = {time: problems for time, (_, problems) in seen.items() if problems}
+    assert list(red) == ["23 01:45"]
+    [problem] = red["23 01:45"]
+    assert problem.startswith("target local: its newest whole backup is of 2026-11-21 01:10 CET, and")
+    assert "there should be one since 2026-11-22 01:10 CET" in problem
+    assert problem.endswith("The newest run, of 2026-11-23 01:20 CET, ended with exit code 5: as the test has it")
 
 
 def test_a_restart_between_retries_goes_on_with_the_same_count(nights: Nights) -> None:
@@ -301,6 +368,45 @@ def test_a_look_that_fails_is_said_once_and_the_last_one_stays(
     assert found.look.taken_at < nights.now + timedelta(minutes=1)
 
 
+def test_targets_that_were_not_seen_for_half_an_hour_are_a_problem_until_they_are(nights: Nights) -> None:
+    def fail() -> None:
+        nights.look_code = 4
+
+    nights.clock.at(60, fail)
+    nights.run(timedelta(minutes=25))
+    assert problems(nights) == []
+    nights.clock.wait(600)
+    [problem] = problems(nights)
+    assert problem == (
+        "the targets have not been looked at since 2026-11-20 12:00 CET: `look` ended with exit code 4; see the log"
+    )
+    nights.look_code = 0
+    nights.run(timedelta(minutes=1))
+    assert problems(nights) == []
+
+
+def test_targets_that_never_answered_since_the_start_are_a_problem_with_its_reason(nights: Nights) -> None:
+    nights.look_takes = 1e9
+    nights.run(timedelta(minutes=29))
+    assert problems(nights) == [], "it has only begun"
+    nights.clock.wait(120)
+    assert problems(nights) == [
+        "the targets have not been looked at since the start, 2026-11-20 12:00 CET: they did not answer for 180 s;"
+        " see the log"
+    ]
+
+
+def test_a_clock_set_forward_does_not_make_what_was_seen_old(nights: Nights) -> None:
+    nights.clock.at(60, lambda: nights.clock.jump(HOUR * 5))
+    nights.pace = 30.0
+    nights.run(timedelta(minutes=3))
+    assert problems(nights) == []
+
+
+def problems(nights: Nights) -> list[str]:
+    return list(nights.standing.status(nights.clock.now()).problems)
+
+
 def test_a_target_that_is_away_is_said_once_and_that_it_is_back(
     nights: Nights, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -334,6 +440,15 @@ def test_a_hang_up_is_said_and_changes_nothing(nights: Nights, caplog: pytest.Lo
     daemon.step()
     daemon.step()
     assert caplog.text.count("SIGHUP does nothing") == 1
+
+
+def test_a_target_that_came_later_counts_from_when_the_daemon_first_saw_it(nights: Nights) -> None:
+    nights.run(DAY)
+    nights.shelves = [*nights.shelves, Shelf(target="s3")]
+    nights.run(DAY)
+    known = Since(nights.folder / "kimai.since.json")
+    assert known.known_target("local") == nights.now
+    assert known.known_target("s3") == nights.now + DAY
 
 
 def test_the_status_has_all_there_is(nights: Nights) -> None:

@@ -63,6 +63,12 @@ def text_of(html: str, pattern: str) -> str:
             "The newest backup is 2 days old and lies on local; the next backup is tried again today at 07:07.",
         ),
         (
+            statuses.tried_again,
+            "The last backup failed",
+            "The newest backup is 29 hours old and lies on local and s3;"
+            " the next backup is tried again today at 07:07.",
+        ),
+        (
             statuses.empty,
             "No backup yet",
             "There is no backup on local and s3; the next backup runs tomorrow at 01:10.",
@@ -84,6 +90,20 @@ def test_each_state_in_one_glance_and_one_sentence(made: Callable[[], Status], s
     assert text_of(html, "<title>(.*?)</title>") == f"{state}: kimai-backup of kimai"
     assert text_of(html, "<h1>(.*?)</h1>") == state
     assert text_of(html, '<p class="sentence">(.*?)</p>') == sentence
+
+
+def test_a_backup_that_missed_a_target_has_failed_and_one_told_to_end_or_that_lacked_something_has_not() -> None:
+    look, night = statuses.healthy().look, statuses.NIGHT
+    before, failed = statuses.run(night - timedelta(days=1)), statuses.failed_run(night)
+    for last, state in (
+        ([statuses.run(night, exit_code=3, targets=["local"], failed={"s3": "no answer"})], "The last backup failed"),
+        ([statuses.run(night, exit_code=3)], "All is well"),
+        ([statuses.run(night, exit_code=130)], "All is well"),
+        ([failed, statuses.run(night + timedelta(minutes=10))], "All is well"),
+        ([failed, statuses.run(night + timedelta(hours=1), exit_code=130)], "The last backup failed"),
+    ):
+        html = render(statuses.status(look=look, runs=[before, *last]))
+        assert text_of(html, "<h1>(.*?)</h1>") == state
 
 
 def test_what_is_wrong_comes_before_what_runs() -> None:
@@ -109,7 +129,15 @@ def test_nothing_scheduled_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    "made", [statuses.healthy, statuses.failing, statuses.empty, statuses.running, statuses.unknown]
+    "made",
+    [
+        statuses.healthy,
+        statuses.failing,
+        statuses.tried_again,
+        statuses.empty,
+        statuses.running,
+        statuses.unknown,
+    ],
 )
 def test_the_html_is_well_formed_and_needs_nothing_inline_or_outside(made: Callable[[], Status]) -> None:
     tree = Tree()
@@ -207,11 +235,19 @@ def test_bars_have_gaps_where_nights_were_missed() -> None:
     assert [number for number, bar in enumerate(found) if bar.failed] == [25]
 
 
-def test_what_is_dated_in_the_future_is_said_to_be() -> None:
+def test_what_is_dated_in_the_future_is_said_to_be_and_is_not_the_newest() -> None:
     shelf = statuses.shelf("local", [statuses.NOW + timedelta(days=2), statuses.NOW - timedelta(days=2)])
     html = render(statuses.status(look=Look(taken_at=statuses.NOW, shelves=[shelf])))
-    assert "The newest backup is dated in the future and lies on local;" in html
+    assert "The newest backup is 2 days old and lies on local;" in html
+    assert "<dt>newest<dd>2 days old" in html
+    assert html.count(">in the future<") == 1
     assert "future old" not in html
+
+
+def test_a_clock_that_is_some_minutes_ahead_makes_none_of_the_future() -> None:
+    shelf = statuses.shelf("local", [statuses.NOW + timedelta(minutes=4)])
+    html = render(statuses.status(look=Look(taken_at=statuses.NOW, shelves=[shelf])))
+    assert "The newest backup is dated in the future and lies on local;" in html
 
 
 def test_a_clock_that_was_set_back_breaks_no_plot() -> None:

@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 
 from sidecar.errors import ConfigurationError
+from sidecar.report.web import server as web_server
 from sidecar.report.web.server import Server, _Waiting, serve
 from sidecar.status import Status
 from sidecar.values import Listen
@@ -215,6 +216,49 @@ def test_more_connections_than_there_is_room_for_are_told_to_come_again() -> Non
         opened.close()
         while (code := ask(server, "/healthz")[0].status) != 200:
             assert (code, time.monotonic() < ends) == (503, True)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT"])
+def test_connections_that_ask_for_nothing_keep_nobody_out_for_long(
+    monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(web_server, "_SILENCE", 3.0)
+    with served(statuses.empty) as server, ExitStack() as opened:
+        idle = [opened.enter_context(socket.create_connection(server.listen, timeout=20)) for _ in range(80)]
+        for each in idle:
+            each.sendall(sent)
+        assert ask(server, "/healthz")[0].status == 503
+        for each in idle:
+            ended(each)
+        assert ask(server, "/healthz")[0].status == 200
+
+
+def test_one_that_begins_to_ask_again_and_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web_server, "_SILENCE", 0.5)
+    with served(statuses.empty) as server, socket.create_connection(server.listen, timeout=20) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET / HT")
+        assert connection.recv(15) == b"HTTP/1.1 200 OK"
+        ended(connection)
+
+
+def ended(connection: socket.socket) -> None:
+    """Read until the other side ends it; a silence of 20 s is a failure."""
+    try:
+        while connection.recv(10_000):
+            pass
+    except ConnectionResetError:
+        pass
+
+
+def test_a_connection_that_is_used_is_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web_server, "_SILENCE", 2.0)
+    with served(statuses.empty) as server:
+        connection = http.client.HTTPConnection(*server.listen, timeout=20)
+        for _ in range(6):
+            connection.request("GET", "/healthz")
+            assert connection.getresponse().read() == b"ok\n"
+            time.sleep(0.5)
+        connection.close()
 
 
 def test_it_takes_no_signal_and_no_log_of_others() -> None:

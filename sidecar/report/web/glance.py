@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
+from sidecar.errors import Exit
 from sidecar.report import standing, words
+from sidecar.runs import Run
 from sidecar.status import Kept, Next, Shelf, Status
 
-Mood = Literal["well", "wrong", "empty", "running", "unknown"]
+Mood = Literal["well", "wrong", "failed", "empty", "running", "unknown"]
 _STATES: dict[Mood, str] = {
     "well": "All is well",
     "wrong": "Something is wrong",
+    "failed": "The last backup failed",
     "empty": "No backup yet",
     "running": "Running now",
     "unknown": "Not known yet",
@@ -18,7 +21,7 @@ _STATES: dict[Mood, str] = {
 
 
 class Glance(NamedTuple):
-    """`state` in three words, `sentence` in one."""
+    """`state` in a few words, `sentence` in one sentence."""
 
     mood: Mood
     state: str
@@ -27,17 +30,27 @@ class Glance(NamedTuple):
 
 def glance(status: Status) -> Glance:
     """What is wrong comes before what runs: a run that hangs must not hide it."""
-    newest = _newest(standing.shelves(status))
+    newest = _newest(standing.shelves(status), status.now)
     mood: Mood = "well"
     if status.problems:
         mood = "wrong"
     elif status.running:
         mood = "running"
+    elif _has_failed(status.runs):
+        # No problem yet: one missed night is forgiven, and retries are to come.
+        mood = "failed"
     elif status.look is None:
         mood = "unknown"
     elif newest is None:
         mood = "empty"
     return Glance(mood, _STATES[mood], _sentence(status, newest))
+
+
+def _has_failed(runs: Sequence[Run]) -> bool:
+    """Whether the last backup is not on every target; one that was told to end has not failed."""
+    ended = (run for run in reversed(runs) if run.command == "backup" and run.exit_code != Exit.INTERRUPTED)
+    last = next(ended, None)
+    return last is not None and not last.is_stored
 
 
 def _sentence(status: Status, newest: Kept | None) -> str:
@@ -65,8 +78,8 @@ def when(at: datetime, status: Status) -> str:
     return words.soon(at, status.now, status.tz)
 
 
-def _newest(shelves: Sequence[Shelf]) -> Kept | None:
-    found = [each for each in map(standing.newest, shelves) if each is not None]
+def _newest(shelves: Sequence[Shelf], now: datetime) -> Kept | None:
+    found = [each for shelf in shelves if (each := standing.newest(shelf, now))]
     return max(found, key=lambda each: each.created_at, default=None)
 
 

@@ -72,7 +72,7 @@ class Page:
 
     def _target(self, shelf: Shelf, status: Status) -> dict[str, Any]:
         rows = list(self._rows(shelf.backups, status))
-        newest, proven = standing.newest(shelf), standing.newest_proven(shelf)
+        newest, proven = standing.newest(shelf, status.now), standing.newest_proven(shelf, status.now)
         policy = status.policies.get(shelf.target)
         return {
             "name": shelf.target,
@@ -132,7 +132,6 @@ def _ended(run: Run, status: Status) -> dict[str, Any]:
             run.trigger
         ],
         "began": words.stamp(run.started_at, status.tz),
-        "ago": words.age(status.now - run.finished_at),
         "took": words.duration(run.seconds),
         "how": how if run.is_good else f"{how} ({code})",
         "mood": "well" if run.is_good else "part" if run.is_stored else "wrong",

@@ -8,6 +8,7 @@ from contextlib import suppress
 from threading import Thread
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sidecar.errors import ConfigurationError
 from sidecar.report.web.app import make_app
@@ -17,7 +18,9 @@ from sidecar.values import Listen
 log = logging.getLogger(__name__)
 
 _MOST_REQUESTS = 64
-"""At one time; whoever comes then is told to come again (503), so that memory has a bound."""
+"""At one time, as many connections; whoever comes then is told to come again (503), so that memory has a bound."""
+_SILENCE = 10.0
+"""Seconds within which a connection must have asked for something, or asked again: idle ones would keep others out."""
 _GRACE = 2
 """Seconds that an answer under way gets to be finished when the server ends."""
 
@@ -34,7 +37,7 @@ def serve(status: Callable[[], Status], listen: Listen, *, in_container: bool) -
     config = uvicorn.Config(
         make_app(status, in_container=in_container),
         loop="asyncio",
-        http="h11",
+        http=_Impatient,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -75,6 +78,36 @@ class Server:
             log.exception("the status page has ended; backups go on without it")
         finally:
             self._socket.close()
+
+
+class _Impatient(H11Protocol):
+    """A connection that is ended where no whole request comes; uvicorn ends only those that fall silent."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_request()
+
+    def on_response_complete(self) -> None:
+        self._await_request()
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        super().connection_lost(exc)
+
+    def _await_request(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        # Each request is a cycle of its own.
+        self._deadline = self.loop.call_later(_SILENCE, self._end_unless_asked, self.cycle)
+
+    def _end_unless_asked(self, last: object) -> None:
+        if self.cycle is last:
+            # Not `close`, which waits for one that takes no answer.
+            self.transport.abort()
 
 
 class _Waiting(uvicorn.Server):
