@@ -44,7 +44,8 @@ def due(
     if run.command not in COMMANDS or run.exit_code == Exit.INTERRUPTED:
         return []
     same = [each for each in before if each.command == run.command and each.exit_code != Exit.INTERRUPTED]
-    found = [*_failure(same, run, tz), *_recovery(same, run, tz), *_partial(same, run), *_smaller(same, run)]
+    found = [*_failure(same, run, tz), *_recovery(same, run, tz), *_partial(same, run)]
+    found += [*_shrank(run), *_smaller(same, run)]
     if unproven_days is not None:
         found += _unproven(before, run, tz, unproven_days)
     if on_success and run.is_good and not any(notice.kind == "recovery" for notice in found):
@@ -110,6 +111,10 @@ def _partial(same: Sequence[Run], run: Run) -> Iterator[Notice]:
             yield Notice("partial", f"{run.command} is not on {names}", text)
     elif news := _what_is_new(same, run):
         yield Notice("partial", f"{run.command} done in part", news)
+
+
+def _shrank(run: Run) -> Iterator[Notice]:
+    # All that is there may have been read (exit 0): tables that are gone are no part of it.
     if run.shrank:
         text = f"This {run.command} holds less than the one before it, so nothing was pruned: {run.shrank}."
         yield Notice("shrank", f"{run.command} holds less than before", text)

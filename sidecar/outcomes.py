@@ -40,6 +40,8 @@ def of_backup(found: "Outcome", recording: "Recording") -> None:
     parts += [f"not on {name}: {error}" for name, error in facts["failed"].items()]
     if facts["lacks"]:
         parts.append(f"without {_some(facts['lacks'])}")
+    if found.shrank:
+        parts.append(f"holds less than the one before: {found.shrank}")
     if found.republished.fresh:
         parts.append(f"{len(found.republished.fresh)} published again")
     if found.sent:

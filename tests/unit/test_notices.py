@@ -273,13 +273,14 @@ def test_a_failure_after_a_missed_target_counts_both() -> None:
     assert story.night(2, 3, lacks=["a"]) == ["recovery", "partial"]
 
 
-def test_a_backup_that_holds_less_says_so() -> None:
+def test_a_backup_that_holds_less_says_so_whether_or_not_something_could_not_be_read() -> None:
     story = Story()
-    assert story.night(0, 3, lacks=["a"]) == ["partial"]
     shrank = "tables of the backup before are gone: kimai2_tags"
-    assert story.night(1, 3, lacks=["a"], shrank=shrank) == ["shrank"]
+    assert story.night(0, 0, shrank=shrank) == ["shrank"]
     assert shrank in story.text
     assert "nothing was pruned" in story.text
+    assert story.night(1, 3, lacks=["a"]) == ["partial"]
+    assert story.night(2, 3, lacks=["a"], shrank=shrank) == ["shrank"]
 
 
 # ── Smaller ──────────────────────────────────────────────────────────────────────────────────────────────────
