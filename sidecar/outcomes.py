@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 
 
 def of_backup(found: "Outcome", recording: "Recording") -> None:
-    """A backup: what it holds, where it lies, what it lacks."""
+    """A backup: what it holds, where it lies, what it lacks, and what was left undone."""
     manifest = found.manifest
     database = manifest.database
+    lacks = [*manifest.missing, *manifest.unreadable, *database.unreadable, *manifest.changed]
+    unpruned = {result.target: str(result.failure) for result in found.pruned if result.failure}
+    # Without the error, which may read otherwise each night: what lasts is told once a week.
+    undone = [f"pruning on {name}" for name in unpruned] + [f"a whole copy of {each} to send" for each in found.damaged]
     facts: dict[str, Any] = {
         "backup": manifest.id,
         "kimai_version": manifest.kimai.version,
@@ -28,26 +32,21 @@ def of_backup(found: "Outcome", recording: "Recording") -> None:
         "files": sum(file.kind == "file" for file in manifest.files),
         "targets": found.targets,
         "failed": {name: str(error) for name, error in found.failed.items()},
-        "lacks": [*manifest.missing, *manifest.unreadable, *database.unreadable, *manifest.changed],
+        "lacks": undone + lacks,
         "shrank": found.shrank,
         "sent": len(found.sent),
         "pruned": _count(found.pruned),
     }
-    parts = [
-        f"{manifest.id}: {facts['tables']} tables, {facts['rows']} rows, {facts['files']} files,"
-        f" {amount(facts['size'])}, on {', '.join(found.targets)}"
-    ]
+    held = f"{facts['tables']} tables, {facts['rows']} rows, {facts['files']} files, {amount(facts['size'])}"
+    parts = [f"{manifest.id}: {held}, on {', '.join(found.targets)}"]
     parts += [f"not on {name}: {error}" for name, error in facts["failed"].items()]
-    if facts["lacks"]:
-        parts.append(f"without {_some(facts['lacks'])}")
-    if found.shrank:
-        parts.append(f"holds less than the one before: {found.shrank}")
-    if found.republished.fresh:
-        parts.append(f"{len(found.republished.fresh)} published again")
-    if found.sent:
-        parts.append(f"{len(found.sent)} earlier sent after")
-    if facts["pruned"]:
-        parts.append(f"{facts['pruned']} old deleted")
+    parts += [f"without {_some(lacks)}"] if lacks else []
+    parts += [f"holds less than the one before: {found.shrank}"] if found.shrank else []
+    parts += [f"pruning {name} ended early: {why}" for name, why in unpruned.items()]
+    parts += [f"not sent after, as the local copy is damaged: {_some(found.damaged)}"] if found.damaged else []
+    parts += [f"{len(found.republished.fresh)} published again"] if found.republished.fresh else []
+    parts += [f"{len(found.sent)} earlier sent after"] if found.sent else []
+    parts += [f"{facts['pruned']} old deleted"] if facts["pruned"] else []
     recording.tell(found.exit_code, "; ".join(parts), **facts)
 
 

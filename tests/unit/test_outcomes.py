@@ -4,7 +4,10 @@ from datetime import UTC, datetime
 
 from sidecar import outcomes
 from sidecar.backup import Outcome
+from sidecar.errors import StorageFailed
 from sidecar.manifest import Archive, Database, Kimai, Manifest
+from sidecar.notices import due
+from sidecar.prune import Pruned
 from sidecar.recorder import Recording
 from sidecar.runs import Run, Started
 
@@ -55,3 +58,25 @@ def test_one_that_holds_less_says_so_though_all_that_is_there_was_read() -> None
     run = recorded(found)
     assert (run.exit_code, run.shrank) == (0, found.shrank)
     assert run.summary.endswith("; holds less than the one before: tables of the backup before are gone: kimai2_tags")
+
+
+def test_pruning_that_failed_is_named_and_no_target_is_said_to_be_missed() -> None:
+    found = outcome()
+    found.pruned = [Pruned("local"), Pruned("s3", failure=StorageFailed("s3 refuses to delete"))]
+    run = recorded(found)
+    assert (run.exit_code, run.failed, run.lacks) == (3, {}, ["pruning on s3"])
+    assert run.summary.endswith("on local; pruning s3 ended early: s3 refuses to delete")
+    [notice] = due([], run, UTC)
+    assert (notice.kind, notice.text) == ("partial", "Lacking: pruning on s3.")
+
+
+def test_a_damaged_copy_that_could_not_be_sent_is_named() -> None:
+    found = outcome()
+    found.damaged = ["kimai_demo_2.57.0_20261120T011000Z"]
+    run = recorded(found)
+    assert (run.exit_code, run.failed, run.lacks) == (
+        3,
+        {},
+        ["a whole copy of kimai_demo_2.57.0_20261120T011000Z to send"],
+    )
+    assert run.summary.endswith("; not sent after, as the local copy is damaged: kimai_demo_2.57.0_20261120T011000Z")
