@@ -104,7 +104,7 @@ def _partial(same: Sequence[Run], run: Run) -> Iterator[Notice]:
     if run.exit_code != Exit.PARTIAL:
         return
     if run.failed:
-        told = [each for each in same if "partial" in each.told and _is_recent(each, run)]
+        told = [each for each in _streak(same) if "partial" in each.told and _is_recent(each, run)]
         if not any(set(each.failed) >= set(run.failed) for each in told):
             names = ", ".join(run.failed)
             text = f"The {run.command} did not reach {names}.{_retried(run)}"

@@ -258,6 +258,14 @@ def test_a_target_that_fails_is_told_each_night_and_its_recovery_too() -> None:
     assert story.night(2) == ["recovery"]
 
 
+def test_a_target_that_fails_again_after_a_recovery_is_told_again() -> None:
+    story = Story()
+    assert story.night(0, 3, failed={"s3": "no answer"}) == ["partial"]
+    assert story.night(0, minutes=60) == ["recovery"]
+    assert story.night(0, 3, minutes=120, failed={"s3": "no answer"}) == ["partial"]
+    assert story.night(0, 3, minutes=180, failed={"s3": "no answer"}) == []
+
+
 def test_another_target_that_fails_in_the_same_night_is_told() -> None:
     story = Story()
     assert story.night(0, 3, failed={"s3": "no answer"}) == ["partial"]
