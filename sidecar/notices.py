@@ -124,9 +124,9 @@ def _what_is_new(same: Sequence[Run], run: Run) -> str:
     """What lacks, where that is news: the same as ever is told once a week."""
     told: list[Run] = []
     for each in reversed(same):
-        if each.is_good or run.finished_at - each.finished_at > WEEK:
+        if each.is_good:
             break
-        if "partial" in each.told:
+        if "partial" in each.told and _is_within(WEEK, each, run):
             told.append(each)
     known = {what for each in told for what in each.lacks}
     new = [what for what in run.lacks if what not in known]
@@ -165,10 +165,12 @@ def _much_larger(sized: Sequence[Run], run: Run) -> float:
 def _unproven(before: Sequence[Run], run: Run, tz: tzinfo, days: int) -> Iterator[Notice]:
     if run.command != "backup" or run.exit_code not in _ENDED_WELL:
         return
-    proofs = [each.finished_at for each in before if each.command == "drill" and each.is_good]
+    drills = [each.finished_at for each in before if each.command == "drill" and each.is_good]
+    # Of one from the time to come nobody knows how long ago it was: the clock was set back since.
+    proofs = [at for at in drills if at <= run.finished_at]
     # Before the first drill it counts from when anything began: a day's old installation has nothing to be told of.
-    since = max(proofs, default=min((each.started_at for each in before), default=run.started_at))
-    told = any("unproven" in each.told and run.finished_at - each.finished_at < WEEK for each in before)
+    since = max(proofs, default=min([run.started_at, *(each.started_at for each in before)]))
+    told = any("unproven" in each.told and _is_within(WEEK, each, run) for each in before)
     if told or run.finished_at - since <= timedelta(days=days):
         return
     last = f"The last drill that matched was {local(since, tz)}" if proofs else "No drill has matched yet"
@@ -184,7 +186,12 @@ def _streak(same: Sequence[Run]) -> list[Run]:
 
 def _is_recent(told: Run, run: Run) -> bool:
     """Whether that telling still stands for this run."""
-    return run.finished_at - told.finished_at < (NIGHT if run.trigger == "retry" else AGAIN)
+    return _is_within(NIGHT if run.trigger == "retry" else AGAIN, told, run)
+
+
+def _is_within(span: timedelta, told: Run, run: Run) -> bool:
+    """Whether that telling is so young; one from the time to come (the clock was set back since) silences nothing."""
+    return timedelta() <= run.finished_at - told.finished_at < span
 
 
 def _has_size(run: Run) -> bool:

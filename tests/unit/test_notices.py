@@ -347,6 +347,36 @@ def test_without_the_setting_nothing_is_said_of_proofs() -> None:
     assert [story.night(number * 100) for number in range(3)] == [[], [], []]
 
 
+# ── A clock that was set back ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_was_told_in_the_time_to_come_silences_no_failure() -> None:
+    story = Story()
+    assert story.night(100, 5) == ["failure"]
+    assert story.night(0, 5) == ["failure"]
+    assert story.retries(0, 5, 5) == [[], []]
+    assert story.night(1) == ["recovery"]
+
+
+def test_what_was_told_in_the_time_to_come_silences_no_lack_and_no_missed_target() -> None:
+    story = Story()
+    assert story.night(100, 3, lacks=["a"]) == ["partial"]
+    assert [story.night(number, 3, lacks=["a"]) for number in range(2)] == [["partial"], []]
+    story = Story()
+    assert story.night(100, 3, failed={"s3": "no answer"}) == ["partial"]
+    assert story.night(0, 3, failed={"s3": "no answer"}) == ["partial"]
+
+
+def test_neither_a_proof_nor_a_telling_from_the_time_to_come_makes_backups_proven() -> None:
+    story = Story(unproven_days=3)
+    story.night(0)
+    story.night(100, command="drill")
+    assert story.night(4) == ["unproven"]
+    assert story.night(5) == []
+    story.runs[-2].finished_at += timedelta(days=100)
+    assert story.night(6) == ["unproven"]
+
+
 # ── Any history ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
