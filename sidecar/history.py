@@ -95,7 +95,9 @@ class History:
         if len(known) > KEEP_RUNS * 5 // 4:
             kept = known[-KEEP_RUNS:]
             write_whole(self._file, b"".join(msgspec.json.encode(run) + b"\n" for run in kept))
-        for path in sorted(self._folder.glob(f"*{_LOG}"))[:-KEEP_LOGS]:
+        logs = sorted(self._folder.glob(f"*{_LOG}"))[:-KEEP_LOGS]
+        # What a killed run was writing; nobody else writes now.
+        for path in (*logs, *self._folder.glob("*.part")):
             path.unlink(missing_ok=True)
 
     @contextmanager

@@ -64,6 +64,8 @@ def _failure(same: Sequence[Run], run: Run, tz: tzinfo) -> Iterator[Notice]:
     if run.exit_code == Exit.LOCKED and run.trigger in ("schedule", "missed"):
         # Another run was at work, and this one is tried again in a moment.
         return
+    if _is_unfounded(same, run):
+        return
     streak = _streak(same)
     if any("failure" in each.told and each.exit_code == run.exit_code and _is_recent(each, run) for each in streak):
         return
@@ -104,6 +106,8 @@ def _partial(same: Sequence[Run], run: Run) -> Iterator[Notice]:
     if run.exit_code != Exit.PARTIAL:
         return
     if run.failed:
+        if _is_unfounded(same, run):
+            return
         told = [each for each in _streak(same) if "partial" in each.told and _is_recent(each, run)]
         if not any(set(each.failed) >= set(run.failed) for each in told):
             names = ", ".join(run.failed)
@@ -182,6 +186,11 @@ def _streak(same: Sequence[Run]) -> list[Run]:
     """The runs since the last one that did what it should."""
     first = next((number for number in reversed(range(len(same))) if same[number].is_stored), -1)
     return list(same[first + 1 :])
+
+
+def _is_unfounded(same: Sequence[Run], run: Run) -> bool:
+    """Whether it makes up for a run that nobody remembers, as the state folder is full: that one has told of itself."""
+    return run.trigger == "retry" and not _streak(same)
 
 
 def _is_recent(told: Run, run: Run) -> bool:

@@ -245,11 +245,17 @@ def _is_free(descriptor: int) -> bool:
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file that is there whole or not at all, even after a power cut. Raises `OSError`."""
     temporary = path.with_suffix(".part")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        # A disk that is full stays so with what could not be written whole.
+        with suppress(OSError):
+            temporary.unlink()
+        raise
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)

@@ -99,6 +99,18 @@ def test_a_retry_that_fails_otherwise_is_told_and_then_is_silent_too() -> None:
     assert story.retries(0, 6, 5, 6) == [["failure"], [], []]
 
 
+@pytest.mark.parametrize("facts", [{"code": 5}, {"code": 3, "failed": {"s3": "no answer"}}])
+def test_where_no_run_is_remembered_a_night_is_told_once_and_not_for_each_retry(facts: dict[str, Any]) -> None:
+    story = Story()
+    story.night(0)
+    told = []
+    for minutes, trigger in ((0, "schedule"), (10, "retry"), (40, "retry"), (130, "retry")):
+        told += story.night(1, minutes=minutes, trigger=trigger, **facts)
+        # The disk is full.
+        story.runs.pop()
+    assert len(told) == 1
+
+
 def test_an_hourly_schedule_tells_the_same_failure_some_times_a_day() -> None:
     story = Story()
     told = [story.night(hour / 24, 5) for hour in range(24)]
