@@ -7,7 +7,7 @@ from datetime import UTC, datetime, tzinfo
 
 import msgspec
 
-from sidecar.errors import Exit, UsageError
+from sidecar.errors import Exit, StorageFailed, UsageError
 from sidecar.history import History
 from sidecar.letters import letter, short
 from sidecar.notices import due, local
@@ -43,12 +43,17 @@ class Teller:
         self._ping(run, lines)
         return self._notify(self.history.runs(), run, lines)
 
-    def tell(self, run_id: str) -> None:
-        """Tell of a run that could not do it itself, as it was killed; never a second time."""
+    def tell(self, run_id: str, record: str | None = None) -> None:
+        """Tell of a run that could not do it itself, as it was killed; never a second time.
+
+        `record` stands for what the history would say of it, as JSON, where that could not be written to.
+        """
         runs = self.history.runs()
-        number = next((number for number, run in enumerate(runs) if run.id == run_id), None)
-        if number is None:
-            raise UsageError(f"no run {run_id} is remembered for the instance {self.instance}")
+        number = next((number for number, run in enumerate(runs) if run.id == run_id), len(runs))
+        if number == len(runs):
+            if record is None:
+                raise UsageError(f"no run {run_id} is remembered for the instance {self.instance}")
+            runs.append(msgspec.json.decode(record, type=Run))
         run = runs[number]
         if run.told:
             return
@@ -56,8 +61,11 @@ class Teller:
         if not any(each.command == run.command and each.is_stored for each in runs[number:]):
             self._ping(run, self.history.log_of(run_id))
         if told := self._notify(runs[:number], run, self.history.log_of(run_id)):
-            # The later record of a run holds.
-            self.history.add(msgspec.structs.replace(run, told=told))
+            try:
+                # The later record of a run holds.
+                self.history.add(msgspec.structs.replace(run, told=told))
+            except StorageFailed as error:
+                _log.warning("%s", error)
 
     def examine(self, *, send: bool) -> Iterator[tuple[str, str, str, Exit]]:
         """For the doctor: each of those who are told, what is to be known, the mend, the code. `send`: try it."""
