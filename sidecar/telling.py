@@ -34,7 +34,8 @@ class Teller:
     unproven_days: int | None = None
 
     def before(self, started: Started) -> None:
-        """A run begins."""
+        """A run begins: where no daemon looks, it is the next run that finds those that were killed, and tells."""
+        self._tell_of_killed()
         if self.heartbeat_url and started.command == "backup":
             heartbeat.ping(self.heartbeat_url, "start")
 
@@ -81,6 +82,18 @@ class Teller:
             yield f"notifier {url}", seen, _LOOK if problem else "", Exit.CONFIGURATION if problem else Exit.DONE
         if self.heartbeat_url:
             yield f"heartbeat {self.heartbeat_url}", "is pinged at the start and the end of each backup", "", Exit.DONE
+
+    def _tell_of_killed(self) -> None:
+        try:
+            killed = self.history.settle()
+        except StorageFailed as error:
+            _log.warning("%s", error)
+            return
+        for run in killed:
+            _log.error("%s (run %s)", run.summary, run.id)
+        # Each telling may take as long as its deadlines: of several the newest says it all.
+        for run in {run.command: run for run in killed}.values():
+            self.tell(run.id)
 
     def _ping(self, run: Run, lines: Sequence[str]) -> None:
         # Whoever ends a run doesn't want to wait for the watchdog, which will miss the end of it in time.

@@ -148,6 +148,25 @@ def test_a_killed_run_is_told_of_by_the_hidden_command(told: Site, listener: Lis
     assert "is well again" in listener.titles[1]
 
 
+def test_without_a_daemon_the_next_run_tells_of_the_killed_one(told: Site, listener: Listener) -> None:
+    listener.hangs = True
+    process = told.start("backup", HEARTBEAT_URL=listener.heartbeat_url)
+    poll(lambda: listener.beats, "it has begun")
+    process.kill()
+    process.communicate(timeout=10)
+    assert process.returncode == -signal.SIGKILL
+    listener.released.set()
+    listener.hangs = False
+    listener.forget()
+    ran = told.run("backup")
+    assert ran.code == 0, ran.said
+    assert [title.partition(" (")[0] for title in listener.titles] == [
+        "kimai: backup was killed",
+        "kimai: backup is well again",
+    ]
+    assert listener.beats == ["/fail", "/start", ""]
+
+
 def test_a_setting_that_breaks_after_the_start_is_told(told: Site, listener: Listener) -> None:
     key = told.folder / "key"
     key.write_text("AKIA-of-a-test")

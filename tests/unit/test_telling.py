@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from sidecar.errors import Exit, Interrupted, UsageError
@@ -142,6 +143,45 @@ def test_a_killed_run_is_told_of_once_and_that_is_remembered(
     # Its retry fails: nobody is told again; the one that works is the recovery.
     assert teller.after(ran(1, KILLED, trigger="retry"), []) == []
     assert teller.after(ran(2), []) == ["recovery"]
+
+
+def test_the_next_run_tells_of_killed_ones_where_no_daemon_does(
+    teller: Teller, listener: Listener, history: History, tmp_path: Path
+) -> None:
+    history.add(ran(0))
+    for number, command in enumerate(("backup", "backup", "verify"), 1):
+        note = {
+            "id": f"run-{number}",
+            "command": command,
+            "trigger": "hand",
+            "started_at": NOW + timedelta(days=number),
+        }
+        (tmp_path / "runs" / f"run-{number}.running").write_bytes(msgspec.json.encode(note))
+    for number in (4, 5):
+        begun = Started(id=f"run-{number}", command="drill", trigger="hand", started_at=NOW)
+        with history.under_way(begun):
+            teller.before(begun)
+    assert [title.partition(" (")[0] for title in listener.titles] == [
+        "demo: backup was killed",
+        "demo: verify was killed",
+    ]
+    assert listener.beats == ["/fail"]
+    assert [(run.id, run.told) for run in history.runs()][1:] == [
+        ("run-1", []),
+        ("run-2", ["failure"]),
+        ("run-3", ["failure"]),
+    ]
+
+
+def test_a_history_that_takes_nothing_keeps_no_run_from_beginning(
+    listener: Listener, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "lock").mkdir()
+    teller = told_at(listener.notify_url, listener.heartbeat_url, History(tmp_path / "runs"))
+    teller.before(Started(id="run-0", command="backup", trigger="schedule", started_at=NOW))
+    assert "BACKUP_STATE_DIR: can't keep a record of runs" in caplog.text
+    assert listener.beats == ["/start"]
 
 
 def test_a_run_that_nobody_knows_is_wrong_usage(teller: Teller) -> None:
