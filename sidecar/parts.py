@@ -125,11 +125,12 @@ class Parts:
     @contextmanager
     def recorded(self, command: Command, trigger: Trigger = "hand") -> "Iterator[Recording]":
         """Keep a record of what the block does."""
-        from sidecar.recorder import recorded
+        from sidecar.recorder import recorded, unharmed
 
         started = Started(id=self.run_id, command=command, trigger=trigger, started_at=datetime.now(UTC))
         with recorded(self.history, started, self.teller.before, self.teller.after) as recording:
             recording.retries = self.targets.retries
+            self.state.once_locked = lambda: unharmed(lambda: self.teller.under_way(command))
             yield recording
 
     # ── Targets ──────────────────────────────────────────────────────────────────────────────────────────────

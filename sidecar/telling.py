@@ -12,7 +12,7 @@ from sidecar.history import History
 from sidecar.letters import letter, short
 from sidecar.notices import due, local
 from sidecar.report import heartbeat, log, notify
-from sidecar.runs import Run, Started
+from sidecar.runs import Command, Run
 from sidecar.secret import Secret
 
 _log = logging.getLogger(__name__)
@@ -33,10 +33,22 @@ class Teller:
     on_success: bool = False
     unproven_days: int | None = None
 
-    def before(self, started: Started) -> None:
+    def before(self) -> None:
         """A run begins: where no daemon looks, it is the next run that finds those that were killed, and tells."""
-        self._tell_of_killed()
-        if self.heartbeat_url and started.command == "backup":
+        try:
+            killed = self.history.settle()
+        except StorageFailed as error:
+            _log.warning("%s", error)
+            return
+        for run in killed:
+            _log.error("%s (run %s)", run.summary, run.id)
+        # Each telling may take as long as its deadlines: of several the newest says it all.
+        for run in {run.command: run for run in killed}.values():
+            self.tell(run.id)
+
+    def under_way(self, command: Command) -> None:
+        """A run has the lock: no other one is at work, whose end the watchdog would take for the end of this one."""
+        if self.heartbeat_url and command == "backup":
             heartbeat.ping(self.heartbeat_url, "start")
 
     def after(self, run: Run, lines: Sequence[str]) -> list[str]:
@@ -83,21 +95,11 @@ class Teller:
         if self.heartbeat_url:
             yield f"heartbeat {self.heartbeat_url}", "is pinged at the start and the end of each backup", "", Exit.DONE
 
-    def _tell_of_killed(self) -> None:
-        try:
-            killed = self.history.settle()
-        except StorageFailed as error:
-            _log.warning("%s", error)
-            return
-        for run in killed:
-            _log.error("%s (run %s)", run.summary, run.id)
-        # Each telling may take as long as its deadlines: of several the newest says it all.
-        for run in {run.command: run for run in killed}.values():
-            self.tell(run.id)
-
     def _ping(self, run: Run, lines: Sequence[str]) -> None:
-        # Whoever ends a run doesn't want to wait for the watchdog, which will miss the end of it in time.
-        if self.heartbeat_url and run.command == "backup" and run.exit_code != Exit.INTERRUPTED:
+        # Whoever ends a run doesn't want to wait for the watchdog, which will miss the end of it in time. One that met
+        # the lock has told it of no start, and the one that holds it tells of its own end.
+        silent = (Exit.INTERRUPTED, Exit.LOCKED)
+        if self.heartbeat_url and run.command == "backup" and run.exit_code not in silent:
             beat: heartbeat.Beat = "success" if run.is_stored else "fail"
             heartbeat.ping(self.heartbeat_url, beat, short(run, lines, log.redact))
 

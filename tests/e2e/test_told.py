@@ -13,6 +13,7 @@ import pytest
 
 from sidecar.history import History
 from sidecar.runs import KILLED, Run, Started
+from sidecar.state import State
 from tests.support.cli import COMMAND, Ran, Site, poll
 from tests.support.listener import Listener, closed_port, listening
 
@@ -165,6 +166,14 @@ def test_without_a_daemon_the_next_run_tells_of_the_killed_one(told: Site, liste
         "kimai: backup is well again",
     ]
     assert listener.beats == ["/fail", "/start", ""]
+
+
+@pytest.mark.parametrize("trigger", ["hand", "schedule"])
+def test_a_run_that_meets_the_lock_is_none_for_the_watchdog(told: Site, listener: Listener, trigger: str) -> None:
+    with State(told.state, "kimai", told.root).lock("restore"):
+        ran = told.run("backup", "--trigger", trigger)
+    assert ran.code == 9, ran.said
+    assert listener.posts == []
 
 
 def test_a_setting_that_breaks_after_the_start_is_told(told: Site, listener: Listener) -> None:

@@ -70,7 +70,8 @@ def ran(
 
 
 def test_a_failure_is_sent_and_pinged_once_for_all(teller: Teller, listener: Listener) -> None:
-    teller.before(Started(id="run-0", command="backup", trigger="schedule", started_at=NOW))
+    teller.under_way("backup")
+    teller.under_way("restore")
     assert teller.after(ran(0, 5), ["a line"]) == ["failure"]
     assert listener.beats == ["/start", "/fail"]
     assert listener.titles == ["demo: backup failed (exit 5) (2026-11-22 01:10 UTC)"]
@@ -93,6 +94,7 @@ def test_a_good_run_only_pings_and_apprise_is_not_even_loaded(
         (ran(0, Exit.PARTIAL), [""]),
         (ran(0, KILLED), ["/fail"]),
         (ran(0, Exit.INTERRUPTED), []),
+        (ran(0, Exit.LOCKED), []),
         (ran(0, 7, "verify"), []),
     ],
 )
@@ -160,7 +162,7 @@ def test_the_next_run_tells_of_killed_ones_where_no_daemon_does(
     for number in (4, 5):
         begun = Started(id=f"run-{number}", command="drill", trigger="hand", started_at=NOW)
         with history.under_way(begun):
-            teller.before(begun)
+            teller.before()
     assert [title.partition(" (")[0] for title in listener.titles] == [
         "demo: backup was killed",
         "demo: verify was killed",
@@ -179,9 +181,9 @@ def test_a_history_that_takes_nothing_keeps_no_run_from_beginning(
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "lock").mkdir()
     teller = told_at(listener.notify_url, listener.heartbeat_url, History(tmp_path / "runs"))
-    teller.before(Started(id="run-0", command="backup", trigger="schedule", started_at=NOW))
+    teller.before()
     assert "BACKUP_STATE_DIR: can't keep a record of runs" in caplog.text
-    assert listener.beats == ["/start"]
+    assert listener.posts == []
 
 
 def test_a_run_that_nobody_knows_is_wrong_usage(teller: Teller) -> None:
@@ -206,7 +208,7 @@ def test_a_fault_in_telling_changes_neither_record_nor_end(
         raise error
 
     started = Started(id="r1", command="backup", trigger="schedule", started_at=NOW)
-    with recorded(history, started, lambda _: None, after) as recording:
+    with recorded(history, started, lambda: None, after) as recording:
         recording.tell(Exit.DONE, "fine")
     [run] = history.runs()
     assert (run.exit_code, run.summary, run.told) == (0, "fine", [])
@@ -214,7 +216,7 @@ def test_a_fault_in_telling_changes_neither_record_nor_end(
 
 
 def test_a_fault_in_telling_of_the_start_is_a_warning(history: History, caplog: pytest.LogCaptureFixture) -> None:
-    def before(_: Started) -> None:
+    def before() -> None:
         raise RuntimeError("can't start new thread")
 
     started = Started(id="r1", command="backup", trigger="schedule", started_at=NOW)
@@ -225,7 +227,7 @@ def test_a_fault_in_telling_of_the_start_is_a_warning(history: History, caplog: 
 
 
 def test_a_run_that_is_told_to_end_while_it_tells_of_its_start_is_kept(history: History) -> None:
-    def before(_: Started) -> None:
+    def before() -> None:
         raise Interrupted("interrupted by SIGTERM")
 
     started = Started(id="r1", command="backup", trigger="schedule", started_at=NOW)
