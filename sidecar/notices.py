@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import Literal, NamedTuple
 
+from sidecar.brief import amount, some
 from sidecar.errors import Exit
 from sidecar.runs import KILLED, Run
 
@@ -21,6 +22,9 @@ FORERUNNERS = 10
 FEWEST = 3
 SMALLER = 0.5
 """A backup is much smaller below this part of the median of its last FORERUNNERS, of which there must be FEWEST."""
+
+NAMES = 10
+"""Of what lacks, so many are named."""
 
 _ENDED_WELL = (Exit.DONE, Exit.PARTIAL)
 
@@ -135,9 +139,9 @@ def _what_is_new(same: Sequence[Run], run: Run) -> str:
     known = {what for each in told for what in each.lacks}
     new = [what for what in run.lacks if what not in known]
     if new and known:
-        return f"Lacking since now: {_some(new)}. {len(run.lacks)} lack in all."
+        return f"Lacking since now: {some(new, NAMES)}. {len(run.lacks)} lack in all."
     if new or not told:
-        return f"Lacking: {_some(run.lacks)}." if run.lacks else "It did not do all that it should have."
+        return f"Lacking: {some(run.lacks, NAMES)}." if run.lacks else "It did not do all that it should have."
     return ""
 
 
@@ -151,7 +155,7 @@ def _smaller(same: Sequence[Run], run: Run) -> Iterator[Notice]:
         if not _much_larger(sized[:number], sized[number]):
             break
     text = (
-        f"This backup has {_megabytes(run.size)}; the median of those before it is {_megabytes(usual)}."
+        f"This backup has {amount(run.size)}; the median of those before it is {amount(usual)}."
         " Look whether Kimai has lost what it should have."
     )
     yield Notice("smaller", "backup is much smaller than before", text)
@@ -205,11 +209,3 @@ def _is_within(span: timedelta, told: Run, run: Run) -> bool:
 
 def _has_size(run: Run) -> bool:
     return run.command == "backup" and run.size > 0
-
-
-def _megabytes(size: float) -> str:
-    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

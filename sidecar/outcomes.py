@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sidecar.report.words import amount
+from sidecar.brief import amount, some
 
 if TYPE_CHECKING:
     from sidecar.backup import Outcome
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from sidecar.restore import Report
     from sidecar.tidy import Tidied
     from sidecar.verify import Verified
+
+_NAMES = 5
+"""Of what lacks, so many are named in the sentence."""
 
 
 def of_backup(found: "Outcome", recording: "Recording") -> None:
@@ -40,10 +43,10 @@ def of_backup(found: "Outcome", recording: "Recording") -> None:
     held = f"{facts['tables']} tables, {facts['rows']} rows, {facts['files']} files, {amount(facts['size'])}"
     parts = [f"{manifest.id}: {held}, on {', '.join(found.targets)}"]
     parts += [f"not on {name}: {error}" for name, error in facts["failed"].items()]
-    parts += [f"without {_some(lacks)}"] if lacks else []
+    parts += [f"without {some(lacks, _NAMES)}"] if lacks else []
     parts += [f"holds less than the one before: {found.shrank}"] if found.shrank else []
     parts += [f"pruning {name} ended early: {why}" for name, why in unpruned.items()]
-    parts += [f"not sent after, as the local copy is damaged: {_some(found.damaged)}"] if found.damaged else []
+    parts += [f"not sent after, as the local copy is damaged: {some(found.damaged, _NAMES)}"] if found.damaged else []
     parts += [f"{len(found.republished.fresh)} published again"] if found.republished.fresh else []
     parts += [f"{len(found.sent)} earlier sent after"] if found.sent else []
     parts += [f"{facts['pruned']} old deleted"] if facts["pruned"] else []
@@ -54,7 +57,7 @@ def of_verify(results: "Sequence[Verified]", exit_code: int, recording: "Recordi
     """A verification: how many copies were read, and which are not whole."""
     bad = [f"{each.id} on {each.target}: {each.problem}" for each in results if not each.whole]
     summary = f"{len(results) - len(bad)} of {len(results)} copies are whole"
-    recording.tell(exit_code, f"{summary}; {_some(bad)}" if bad else summary, lacks=bad)
+    recording.tell(exit_code, f"{summary}; {some(bad, _NAMES)}" if bad else summary, lacks=bad)
 
 
 def of_tidying(found: "Tidied", recording: "Recording") -> None:
@@ -78,7 +81,7 @@ def of_drill(results: "Sequence[Drilled]", exit_code: int, recording: "Recording
     summary = f"{last.id} from {last.read_from}: {len(last.tables)} tables, {rows} rows, {last.files} files, "
     summary += "equal" if last.matched else "NOT equal"
     if differences:
-        summary += f"; {_some(differences)}"
+        summary += f"; {some(differences, _NAMES)}"
     facts: dict[str, Any] = {"backup": last.id, "tables": len(last.tables), "rows": rows, "files": last.files}
     failed = {name: why for each in results for name, why in each.unmarked.items()}
     recording.tell(exit_code, summary, lacks=differences, failed=failed, **facts)
@@ -91,7 +94,3 @@ def of_restore(report: "Report", recording: "Recording") -> None:
 
 def _count(results: "Sequence[Pruned]") -> int:
     return sum(len(result.deleted) for result in results)
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

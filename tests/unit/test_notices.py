@@ -322,7 +322,7 @@ def test_half_the_size_is_not_yet_much_smaller() -> None:
     story = Story()
     assert [story.night(number, size=size) for number, size in enumerate([1000, 1000, 1000, 500])] == [[]] * 4
     assert story.night(5, size=499) == ["smaller"]
-    assert "has 0.5 kB; the median of those before it is 1.0 kB" in story.text
+    assert "has 499 B; the median of those before it is 1.0 kB" in story.text
 
 
 def test_a_failed_run_has_no_size_to_judge() -> None:
