@@ -117,6 +117,7 @@ class App(Parts):
         policies = {name: self.targets.policy_of(name) for name in self.targets.names}
         instance = Instance(self.instance, self.settings.timezone, policies)
         return daemon.Job(
+            instance=self.instance,
             plans=self.planned.plans,
             history=self.history,
             since=self.planned.since,

@@ -281,9 +281,11 @@ def look() -> None:
 
 @cli.command(hidden=True)
 @click.argument("told_id", metavar="RUN_ID")
-def tell(told_id: str) -> None:
-    """Tell others of a run that was killed before it could."""
-    App.load(os.environ).teller.tell(told_id)
+@click.option("--instance", metavar="NAME", help="The daemon's, which may have learnt it from Docker.")
+@click.option("--record", metavar="JSON", help="The run, where the history could not be written to.")
+def tell(told_id: str, instance: str | None, record: str | None) -> None:
+    """Tell others of a run that was killed before it could, or that left no record."""
+    App.load_to_tell(os.environ, instance).teller.tell(told_id, record)
 
 
 @cli.command()

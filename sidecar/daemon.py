@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import msgspec
+
 from sidecar.children import Child, Start, ended_by
 from sidecar.clock import Clock
 from sidecar.errors import StorageFailed
@@ -40,6 +42,7 @@ class Job:
     daemon, within so many seconds, and tells which. `keep_look` keeps what the command `look` printed, for `health`.
     """
 
+    instance: str
     plans: Sequence[Plan]
     history: History
     since: Since
@@ -247,9 +250,11 @@ class Daemon:
             self._watch.begin()
 
     def _tell(self, run: Run) -> None:
-        """Let others know of a run that could not tell of itself."""
+        """Let others know of a run that could not tell of itself; the record goes along, as a full disk takes none."""
+        record = msgspec.json.encode(run).decode()
+        command = ["tell", run.id, "--instance", self._job.instance, "--record", record]
         try:
-            self._tellers.append((self._job.start(["tell", run.id], keep_output=False), self._job.clock.monotonic()))
+            self._tellers.append((self._job.start(command, keep_output=False), self._job.clock.monotonic()))
         except OSError as error:
             log.warning("nobody was told of run %s: %s", run.id, error.strerror)
 

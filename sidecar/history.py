@@ -11,14 +11,14 @@ from pathlib import Path
 
 import msgspec
 
-from sidecar.errors import StorageFailed
+from sidecar.errors import Exit, StorageFailed
 from sidecar.runs import KILLED, Run, Started
 from sidecar.state import write_whole
 
 log = logging.getLogger(__name__)
 
 KEEP_RUNS = 1000
-"""How many runs are remembered: two years of nights, and some by hand."""
+"""How many runs are remembered: two years of nights, and some by hand; and the few that `_worth_keeping` names."""
 KEEP_LOGS = 30
 _RUNNING = ".running"
 _LOG = ".log"
@@ -93,9 +93,11 @@ class History:
     def _forget_the_oldest(self) -> None:
         known = self.runs()
         if len(known) > KEEP_RUNS * 5 // 4:
-            kept = known[-KEEP_RUNS:]
+            kept = _worth_keeping(known)
             write_whole(self._file, b"".join(msgspec.json.encode(run) + b"\n" for run in kept))
-        for path in sorted(self._folder.glob(f"*{_LOG}"))[:-KEEP_LOGS]:
+        logs = sorted(self._folder.glob(f"*{_LOG}"))[:-KEEP_LOGS]
+        # What a killed run was writing; nobody else writes now.
+        for path in (*logs, *self._folder.glob("*.part")):
             path.unlink(missing_ok=True)
 
     @contextmanager
@@ -121,7 +123,7 @@ class History:
     # ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def runs(self) -> list[Run]:
-        """Every run that is remembered, oldest first; a line that is none (a power cut) is passed over, and said."""
+        """Every run that is remembered, oldest first; a line that is none (a power cut) is passed over (debug)."""
         try:
             found = self._file.stat()
             # The daemon asks often, and the file changes once a night.
@@ -180,6 +182,17 @@ def _decoded(content: bytes, path: Path) -> list[Run]:
         except (msgspec.DecodeError, UnicodeDecodeError):
             log.debug("%s has a line that is no record: %.80r", path, line)
     return list(found.values())
+
+
+def _worth_keeping(known: Sequence[Run]) -> list[Run]:
+    """The newest of all, and what no number of hourly backups may push out.
+
+    Of each command the newest run that did well, that did not, and that was told to end: how old the last proof is, and
+    whether the newest drill failed, hangs on them. And the very first, whose time is since when anything runs here.
+    """
+    newest = {(run.command, run.is_good, run.exit_code == Exit.INTERRUPTED): run.id for run in known}
+    always = {known[0].id, *newest.values()}
+    return [run for run in known[:-KEEP_RUNS] if run.id in always] + list(known[-KEEP_RUNS:])
 
 
 @contextmanager

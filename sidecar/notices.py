@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import Literal, NamedTuple
 
+from sidecar.brief import amount, some
 from sidecar.errors import Exit
 from sidecar.runs import KILLED, Run
 
@@ -21,6 +22,9 @@ FORERUNNERS = 10
 FEWEST = 3
 SMALLER = 0.5
 """A backup is much smaller below this part of the median of its last FORERUNNERS, of which there must be FEWEST."""
+
+NAMES = 10
+"""Of what lacks, so many are named."""
 
 _ENDED_WELL = (Exit.DONE, Exit.PARTIAL)
 
@@ -44,7 +48,8 @@ def due(
     if run.command not in COMMANDS or run.exit_code == Exit.INTERRUPTED:
         return []
     same = [each for each in before if each.command == run.command and each.exit_code != Exit.INTERRUPTED]
-    found = [*_failure(same, run, tz), *_recovery(same, run, tz), *_partial(same, run), *_smaller(same, run)]
+    found = [*_failure(same, run, tz), *_recovery(same, run, tz), *_partial(same, run)]
+    found += [*_shrank(run), *_smaller(same, run)]
     if unproven_days is not None:
         found += _unproven(before, run, tz, unproven_days)
     if on_success and run.is_good and not any(notice.kind == "recovery" for notice in found):
@@ -62,6 +67,8 @@ def _failure(same: Sequence[Run], run: Run, tz: tzinfo) -> Iterator[Notice]:
         return
     if run.exit_code == Exit.LOCKED and run.trigger in ("schedule", "missed"):
         # Another run was at work, and this one is tried again in a moment.
+        return
+    if _is_unfounded(same, run):
         return
     streak = _streak(same)
     if any("failure" in each.told and each.exit_code == run.exit_code and _is_recent(each, run) for each in streak):
@@ -103,13 +110,19 @@ def _partial(same: Sequence[Run], run: Run) -> Iterator[Notice]:
     if run.exit_code != Exit.PARTIAL:
         return
     if run.failed:
-        told = [each for each in same if "partial" in each.told and _is_recent(each, run)]
+        if _is_unfounded(same, run):
+            return
+        told = [each for each in _streak(same) if "partial" in each.told and _is_recent(each, run)]
         if not any(set(each.failed) >= set(run.failed) for each in told):
             names = ", ".join(run.failed)
             text = f"The {run.command} did not reach {names}.{_retried(run)}"
             yield Notice("partial", f"{run.command} is not on {names}", text)
     elif news := _what_is_new(same, run):
         yield Notice("partial", f"{run.command} done in part", news)
+
+
+def _shrank(run: Run) -> Iterator[Notice]:
+    # All that is there may have been read (exit 0): tables that are gone are no part of it.
     if run.shrank:
         text = f"This {run.command} holds less than the one before it, so nothing was pruned: {run.shrank}."
         yield Notice("shrank", f"{run.command} holds less than before", text)
@@ -119,16 +132,16 @@ def _what_is_new(same: Sequence[Run], run: Run) -> str:
     """What lacks, where that is news: the same as ever is told once a week."""
     told: list[Run] = []
     for each in reversed(same):
-        if each.is_good or run.finished_at - each.finished_at > WEEK:
+        if each.is_good:
             break
-        if "partial" in each.told:
+        if "partial" in each.told and _is_within(WEEK, each, run):
             told.append(each)
     known = {what for each in told for what in each.lacks}
     new = [what for what in run.lacks if what not in known]
     if new and known:
-        return f"Lacking since now: {_some(new)}. {len(run.lacks)} lack in all."
+        return f"Lacking since now: {some(new, NAMES)}. {len(run.lacks)} lack in all."
     if new or not told:
-        return f"Lacking: {_some(run.lacks)}." if run.lacks else "It did not do all that it should have."
+        return f"Lacking: {some(run.lacks, NAMES)}." if run.lacks else "It did not do all that it should have."
     return ""
 
 
@@ -142,7 +155,7 @@ def _smaller(same: Sequence[Run], run: Run) -> Iterator[Notice]:
         if not _much_larger(sized[:number], sized[number]):
             break
     text = (
-        f"This backup has {_megabytes(run.size)}; the median of those before it is {_megabytes(usual)}."
+        f"This backup has {amount(run.size)}; the median of those before it is {amount(usual)}."
         " Look whether Kimai has lost what it should have."
     )
     yield Notice("smaller", "backup is much smaller than before", text)
@@ -160,10 +173,12 @@ def _much_larger(sized: Sequence[Run], run: Run) -> float:
 def _unproven(before: Sequence[Run], run: Run, tz: tzinfo, days: int) -> Iterator[Notice]:
     if run.command != "backup" or run.exit_code not in _ENDED_WELL:
         return
-    proofs = [each.finished_at for each in before if each.command == "drill" and each.is_good]
+    drills = [each.finished_at for each in before if each.command == "drill" and each.is_good]
+    # Of one from the time to come nobody knows how long ago it was: the clock was set back since.
+    proofs = [at for at in drills if at <= run.finished_at]
     # Before the first drill it counts from when anything began: a day's old installation has nothing to be told of.
-    since = max(proofs, default=min((each.started_at for each in before), default=run.started_at))
-    told = any("unproven" in each.told and run.finished_at - each.finished_at < WEEK for each in before)
+    since = max(proofs, default=min([run.started_at, *(each.started_at for each in before)]))
+    told = any("unproven" in each.told and _is_within(WEEK, each, run) for each in before)
     if told or run.finished_at - since <= timedelta(days=days):
         return
     last = f"The last drill that matched was {local(since, tz)}" if proofs else "No drill has matched yet"
@@ -177,18 +192,20 @@ def _streak(same: Sequence[Run]) -> list[Run]:
     return list(same[first + 1 :])
 
 
+def _is_unfounded(same: Sequence[Run], run: Run) -> bool:
+    """Whether it makes up for a run that nobody remembers, as the state folder is full: that one has told of itself."""
+    return run.trigger == "retry" and not _streak(same)
+
+
 def _is_recent(told: Run, run: Run) -> bool:
     """Whether that telling still stands for this run."""
-    return run.finished_at - told.finished_at < (NIGHT if run.trigger == "retry" else AGAIN)
+    return _is_within(NIGHT if run.trigger == "retry" else AGAIN, told, run)
+
+
+def _is_within(span: timedelta, told: Run, run: Run) -> bool:
+    """Whether that telling is so young; one from the time to come (the clock was set back since) silences nothing."""
+    return timedelta() <= run.finished_at - told.finished_at < span
 
 
 def _has_size(run: Run) -> bool:
     return run.command == "backup" and run.size > 0
-
-
-def _megabytes(size: float) -> str:
-    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sidecar.report.words import amount
+from sidecar.brief import amount, some
 
 if TYPE_CHECKING:
     from sidecar.backup import Outcome
@@ -14,11 +14,18 @@ if TYPE_CHECKING:
     from sidecar.tidy import Tidied
     from sidecar.verify import Verified
 
+_NAMES = 5
+"""Of what lacks, so many are named in the sentence."""
+
 
 def of_backup(found: "Outcome", recording: "Recording") -> None:
-    """A backup: what it holds, where it lies, what it lacks."""
+    """A backup: what it holds, where it lies, what it lacks, and what was left undone."""
     manifest = found.manifest
     database = manifest.database
+    lacks = [*manifest.missing, *manifest.unreadable, *database.unreadable, *manifest.changed]
+    unpruned = {result.target: str(result.failure) for result in found.pruned if result.failure}
+    # Without the error, which may read otherwise each night: what lasts is told once a week.
+    undone = [f"pruning on {name}" for name in unpruned] + [f"a whole copy of {each} to send" for each in found.damaged]
     facts: dict[str, Any] = {
         "backup": manifest.id,
         "kimai_version": manifest.kimai.version,
@@ -28,24 +35,21 @@ def of_backup(found: "Outcome", recording: "Recording") -> None:
         "files": sum(file.kind == "file" for file in manifest.files),
         "targets": found.targets,
         "failed": {name: str(error) for name, error in found.failed.items()},
-        "lacks": [*manifest.missing, *manifest.unreadable, *database.unreadable, *manifest.changed],
+        "lacks": undone + lacks,
         "shrank": found.shrank,
         "sent": len(found.sent),
         "pruned": _count(found.pruned),
     }
-    parts = [
-        f"{manifest.id}: {facts['tables']} tables, {facts['rows']} rows, {facts['files']} files,"
-        f" {amount(facts['size'])}, on {', '.join(found.targets)}"
-    ]
+    held = f"{facts['tables']} tables, {facts['rows']} rows, {facts['files']} files, {amount(facts['size'])}"
+    parts = [f"{manifest.id}: {held}, on {', '.join(found.targets)}"]
     parts += [f"not on {name}: {error}" for name, error in facts["failed"].items()]
-    if facts["lacks"]:
-        parts.append(f"without {_some(facts['lacks'])}")
-    if found.republished.fresh:
-        parts.append(f"{len(found.republished.fresh)} published again")
-    if found.sent:
-        parts.append(f"{len(found.sent)} earlier sent after")
-    if facts["pruned"]:
-        parts.append(f"{facts['pruned']} old deleted")
+    parts += [f"without {some(lacks, _NAMES)}"] if lacks else []
+    parts += [f"holds less than the one before: {found.shrank}"] if found.shrank else []
+    parts += [f"pruning {name} ended early: {why}" for name, why in unpruned.items()]
+    parts += [f"not sent after, as the local copy is damaged: {some(found.damaged, _NAMES)}"] if found.damaged else []
+    parts += [f"{len(found.republished.fresh)} published again"] if found.republished.fresh else []
+    parts += [f"{len(found.sent)} earlier sent after"] if found.sent else []
+    parts += [f"{facts['pruned']} old deleted"] if facts["pruned"] else []
     recording.tell(found.exit_code, "; ".join(parts), **facts)
 
 
@@ -53,7 +57,7 @@ def of_verify(results: "Sequence[Verified]", exit_code: int, recording: "Recordi
     """A verification: how many copies were read, and which are not whole."""
     bad = [f"{each.id} on {each.target}: {each.problem}" for each in results if not each.whole]
     summary = f"{len(results) - len(bad)} of {len(results)} copies are whole"
-    recording.tell(exit_code, f"{summary}; {_some(bad)}" if bad else summary, lacks=bad)
+    recording.tell(exit_code, f"{summary}; {some(bad, _NAMES)}" if bad else summary, lacks=bad)
 
 
 def of_tidying(found: "Tidied", recording: "Recording") -> None:
@@ -78,7 +82,7 @@ def of_drill(found: "Drill", recording: "Recording") -> None:
     summary = f"{last.id} from {last.read_from}: {len(last.tables)} tables, {rows} rows, {last.files} files, "
     summary += "equal" if last.matched else "NOT equal"
     if differences:
-        summary += f"; {_some(differences)}"
+        summary += f"; {some(differences, _NAMES)}"
     facts: dict[str, Any] = {"backup": last.id, "tables": len(last.tables), "rows": rows, "files": last.files}
     failed = {name: why for each in found.results for name, why in each.unmarked.items()}
     recording.tell(found.exit_code, summary, lacks=differences, failed=failed, **facts)
@@ -91,7 +95,3 @@ def of_restore(report: "Report", recording: "Recording") -> None:
 
 def _count(results: "Sequence[Pruned]") -> int:
     return sum(len(result.deleted) for result in results)
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

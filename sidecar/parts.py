@@ -41,6 +41,10 @@ _NOT_YET = {
     "backup_encrypt_to": "encryption",
 }
 """Settings that change what a backup is or where it lies, and whose part this version doesn't have: refused."""
+_TO_TELL = (
+    *("tz", "backup_instance", "backup_state_dir", "log_level", "log_format"),
+    *("notify_urls", "notify_success", "notify_unproven_days", "heartbeat_url"),
+)
 
 
 @dataclass
@@ -73,6 +77,18 @@ class Parts:
         if not _INSTANCE.fullmatch(name):
             raise UsageError(f"--instance {name}: only a-z, 0-9, _ and - may be in it")
         return cls(found, name, run_id)
+
+    @classmethod
+    def load_to_tell(cls, environment: Mapping[str, str], instance: str | None = None) -> Self:
+        """What `teller` needs, and no more: a setting that is wrong may be the very thing to tell of.
+
+        Docker isn't asked for the project either: without its name as `instance`, BACKUP_INSTANCE or the default is.
+        """
+        found, problems = settings.load_some(environment, _TO_TELL)
+        logs.configure(found.log_level, found.log_format, secrets=settings.secrets(found))
+        for line in problems:
+            log.warning("%s", line)
+        return cls(found, instance or found.backup_instance or DEFAULT_INSTANCE, "")
 
     def refuse_what_is_not_there_yet(self) -> None:
         """A setting that would be passed over in silence must not look as if it were obeyed."""
@@ -109,11 +125,12 @@ class Parts:
     @contextmanager
     def recorded(self, command: Command, trigger: Trigger = "hand") -> "Iterator[Recording]":
         """Keep a record of what the block does."""
-        from sidecar.recorder import recorded
+        from sidecar.recorder import recorded, unharmed
 
         started = Started(id=self.run_id, command=command, trigger=trigger, started_at=datetime.now(UTC))
         with recorded(self.history, started, self.teller.before, self.teller.after) as recording:
             recording.retries = self.targets.retries
+            self.state.once_locked = lambda: unharmed(lambda: self.teller.under_way(command))
             yield recording
 
     # ── Targets ──────────────────────────────────────────────────────────────────────────────────────────────

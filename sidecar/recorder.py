@@ -64,7 +64,7 @@ class Recording:
 def recorded(
     history: History,
     started: Started,
-    before: Callable[[Started], None],
+    before: Callable[[], None],
     after: Callable[[Run, Sequence[str]], Sequence[str]],
 ) -> Iterator[Recording]:
     """Keep a record of what the block does. A history that can't be written to is said, and is no reason to end.
@@ -79,7 +79,7 @@ def recorded(
         except StorageFailed as error:
             log.warning("%s", error)
         try:
-            _begun(before, started)
+            unharmed(before)
             yield recording
         except KimaiBackupError as error:
             recording.tell(error.exit_code, str(error))
@@ -115,9 +115,10 @@ def _end(
         log.warning("%s", error)
 
 
-def _begun(before: Callable[[Started], None], started: Started) -> None:
+def unharmed(tell: Callable[[], None]) -> None:
+    """Tell others that a run begins. Raises `Interrupted`, and nothing else."""
     try:
-        before(started)
+        tell()
     except Interrupted:
         raise
     except Exception as error:  # noqa: BLE001 - whoever can't be told of a backup is no reason to make none

@@ -43,8 +43,8 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A run that has ended. Times are UTC, sizes bytes; `summary` is one sentence, an error's own where it failed.
 
     `backup` is the ID that was made; `targets` took it, `failed` tells of each other target why not; `lacks` names
-    what was missing, unreadable or changed, `shrank` what the backup before it had and this one has not. `retries`
-    counts the calls to targets that were made again. `told` are the notices that were sent of it.
+    what was missing, unreadable, changed or left undone, `shrank` what the backup before it had and this one has not.
+    `retries` counts the calls to targets that were made again. `told` are the notices that were sent of it.
     """
 
     id: str

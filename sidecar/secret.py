@@ -7,6 +7,9 @@ HIDDEN = "***"
 
 # A shorter piece of a URL's path is a word such as `ping` or `start`, no token.
 _TOKEN = 8
+# What topics, folders and checks of ours are called; hidden, a mend such as `kimai-backup restore` would be no help.
+_OWN_NAMES = frozenset({"kimai", "kimai-backup"})
+_HOST_NAME = re.compile(r"(?:[a-z0-9-]+\.)+[a-z]{2,}|[0-9]{1,3}(?:\.[0-9]{1,3}){3}|localhost")
 _HOST = r"(?P<host>(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?)"
 _DATABASE_URL = re.compile(
     rf"(?P<scheme>[\w+.-]+://)(?:(?P<user>[^:@/?#]*)(?P<colon>:(?P<password>.*))?@)?{_HOST}?"
@@ -84,7 +87,7 @@ def ping_url(url: str) -> Secret:
     http_url(url)
     scheme, _, rest = url.partition("://")
     host = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
-    return Secret(url, f"{scheme}://{host}/{HIDDEN}", _tokens(rest.removeprefix(host)))
+    return Secret(url, f"{scheme}://{host}/{HIDDEN}", _tokens(rest))
 
 
 def service_url(url: str) -> Secret:
@@ -97,6 +100,12 @@ def service_url(url: str) -> Secret:
     return Secret(url, f"{scheme}://{HIDDEN}", (*_tokens(rest), password, unquote(password)))
 
 
-def _tokens(text: str) -> tuple[str, ...]:
-    pieces = [piece for piece in re.split(r"[/:@?&=#]", text) if len(piece) >= _TOKEN]
+def _tokens(rest: str) -> tuple[str, ...]:
+    """What may be a token of what follows `scheme://`; names that are no secret would only be missed in the log."""
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    host = authority.rpartition("@")[2].partition(":")[0]
+    domains = re.findall(r"@([^/:@?&=#]+)", rest[len(authority) :])
+    # Many a service has a token where others have their host: only what looks like one is one.
+    plain = _OWN_NAMES.union(name for name in (host, *domains) if _HOST_NAME.fullmatch(name))
+    pieces = [piece for piece in re.split(r"[/:@?&=#]", rest) if len(piece) >= _TOKEN and piece not in plain]
     return tuple(dict.fromkeys(spelling for piece in pieces for spelling in (piece, unquote(piece))))

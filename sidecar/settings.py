@@ -1,7 +1,7 @@
 """The settings: every one of them read from the environment or its file and checked, all problems told at once."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import tzinfo
 from pathlib import Path
 from typing import Any, Literal
@@ -96,10 +96,26 @@ def load(environment: Mapping[str, str], *, check_database_url: Callable[[str], 
     `check_database_url` raises `ConfigurationError` for a database URL that is wrong: its reader is an adapter,
     which settings don't know. Raises one `ConfigurationError` with a line for each problem.
     """
+    read, sources, problems = _read_all(_READERS, environment, check_database_url)
+    problems += _contradictions(sources)
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return Settings(**read, sources=sources)
+
+
+def load_some(environment: Mapping[str, str], fields: Collection[str]) -> tuple[Settings, list[str]]:
+    """These settings alone, each that is wrong at its default; and what is wrong with them, a line each."""
+    read, sources, problems = _read_all(fields, environment, None)
+    return Settings(**read, sources={field: sources[field] for field in read}), problems
+
+
+def _read_all(
+    fields: Collection[str], environment: Mapping[str, str], check_database_url: Callable[[str], object] | None
+) -> tuple[dict[str, Any], dict[str, Source], list[str]]:
     read: dict[str, Any] = {}
     sources: dict[str, Source] = {}
     problems: list[str] = []
-    for field in _READERS:
+    for field in fields:
         try:
             text, source = _find(field.upper(), environment)
         except _Problem as problem:
@@ -113,10 +129,7 @@ def load(environment: Mapping[str, str], *, check_database_url: Callable[[str], 
             read[field] = _read(field, text, source, check_database_url)
         except _Problem as problem:
             problems.append(str(problem))
-    problems += _contradictions(sources)
-    if problems:
-        raise ConfigurationError("\n".join(problems))
-    return Settings(**read, sources=sources)
+    return read, sources, problems
 
 
 def describe(settings: Settings) -> list[tuple[str, str, Source]]:

@@ -8,7 +8,7 @@ import re
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,6 +67,7 @@ class State:
         self._locks = (f"{instance}.lock", f"{self._target}.lock")
         self._damaged = f"{instance}.damaged.json"
         self._daemon_lock = f"{instance}.daemon.lock"
+        self.once_locked: Callable[[], None] = lambda: None
 
     @property
     def folder(self) -> Path:
@@ -97,11 +98,12 @@ class State:
     def lock(self, doing: str, *, of_kimai: bool = True) -> Iterator[None]:
         """Hold the instance's lock, and its Kimai's for who works on that. Raises `Locked`, naming another holder.
 
-        The kernel lets go of them when the process ends, however it ends.
+        The kernel lets go of them when the process ends, however it ends. `once_locked` is called when they are held.
         """
         with ExitStack() as held:
             for name in self._locks if of_kimai else self._locks[:1]:
                 held.enter_context(_locked(self.folder / name, doing))
+            self.once_locked()
             yield
 
     @contextmanager
@@ -245,11 +247,17 @@ def _is_free(descriptor: int) -> bool:
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file that is there whole or not at all, even after a power cut. Raises `OSError`."""
     temporary = path.with_suffix(".part")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        # A disk that is full stays so with what could not be written whole.
+        with suppress(OSError):
+            temporary.unlink()
+        raise
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)

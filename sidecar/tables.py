@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sidecar.report.words import amount as amount
+from sidecar.brief import amount as amount
 
 if TYPE_CHECKING:
     from sidecar.backup import Rehearsal

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, tzinfo
 
 import msgspec
 
-from sidecar.errors import Exit, UsageError
+from sidecar.errors import Exit, StorageFailed, UsageError
 from sidecar.history import History
 from sidecar.letters import letter, short
 from sidecar.notices import due, local
 from sidecar.report import heartbeat, log, notify
-from sidecar.runs import Run, Started
+from sidecar.runs import Command, Run
 from sidecar.secret import Secret
 
 _log = logging.getLogger(__name__)
@@ -33,9 +33,22 @@ class Teller:
     on_success: bool = False
     unproven_days: int | None = None
 
-    def before(self, started: Started) -> None:
-        """A run begins."""
-        if self.heartbeat_url and started.command == "backup":
+    def before(self) -> None:
+        """A run begins: where no daemon looks, it is the next run that finds those that were killed, and tells."""
+        try:
+            killed = self.history.settle()
+        except StorageFailed as error:
+            _log.warning("%s", error)
+            return
+        for run in killed:
+            _log.error("%s (run %s)", run.summary, run.id)
+        # Each telling may take as long as its deadlines: of several the newest says it all.
+        for run in {run.command: run for run in killed}.values():
+            self.tell(run.id)
+
+    def under_way(self, command: Command) -> None:
+        """A run has the lock: no other one is at work, whose end the watchdog would take for the end of this one."""
+        if self.heartbeat_url and command == "backup":
             heartbeat.ping(self.heartbeat_url, "start")
 
     def after(self, run: Run, lines: Sequence[str]) -> list[str]:
@@ -43,12 +56,17 @@ class Teller:
         self._ping(run, lines)
         return self._notify(self.history.runs(), run, lines)
 
-    def tell(self, run_id: str) -> None:
-        """Tell of a run that could not do it itself, as it was killed; never a second time."""
+    def tell(self, run_id: str, record: str | None = None) -> None:
+        """Tell of a run that could not do it itself, as it was killed; never a second time.
+
+        `record` stands for what the history would say of it, as JSON, where that could not be written to.
+        """
         runs = self.history.runs()
-        number = next((number for number, run in enumerate(runs) if run.id == run_id), None)
-        if number is None:
-            raise UsageError(f"no run {run_id} is remembered for the instance {self.instance}")
+        number = next((number for number, run in enumerate(runs) if run.id == run_id), len(runs))
+        if number == len(runs):
+            if record is None:
+                raise UsageError(f"no run {run_id} is remembered for the instance {self.instance}")
+            runs.append(msgspec.json.decode(record, type=Run))
         run = runs[number]
         if run.told:
             return
@@ -56,8 +74,11 @@ class Teller:
         if not any(each.command == run.command and each.is_stored for each in runs[number:]):
             self._ping(run, self.history.log_of(run_id))
         if told := self._notify(runs[:number], run, self.history.log_of(run_id)):
-            # The later record of a run holds.
-            self.history.add(msgspec.structs.replace(run, told=told))
+            try:
+                # The later record of a run holds.
+                self.history.add(msgspec.structs.replace(run, told=told))
+            except StorageFailed as error:
+                _log.warning("%s", error)
 
     def examine(self, *, send: bool) -> Iterator[tuple[str, str, str, Exit]]:
         """For the doctor: each of those who are told, what is to be known, the mend, the code. `send`: try it."""
@@ -75,8 +96,10 @@ class Teller:
             yield f"heartbeat {self.heartbeat_url}", "is pinged at the start and the end of each backup", "", Exit.DONE
 
     def _ping(self, run: Run, lines: Sequence[str]) -> None:
-        # Whoever ends a run doesn't want to wait for the watchdog, which will miss the end of it in time.
-        if self.heartbeat_url and run.command == "backup" and run.exit_code != Exit.INTERRUPTED:
+        # Whoever ends a run doesn't want to wait for the watchdog, which will miss the end of it in time. One that met
+        # the lock has told it of no start, and the one that holds it tells of its own end.
+        silent = (Exit.INTERRUPTED, Exit.LOCKED)
+        if self.heartbeat_url and run.command == "backup" and run.exit_code not in silent:
             beat: heartbeat.Beat = "success" if run.is_stored else "fail"
             heartbeat.ping(self.heartbeat_url, beat, short(run, lines, log.redact))
 

@@ -2,19 +2,11 @@
 
 from datetime import datetime, timedelta, tzinfo
 
+from sidecar.brief import amount as amount
+
 MINUTE, HOUR, DAY = 60, 3600, 86400
 _STEPS = ((365 * DAY, "year"), (60 * DAY, "month"), (2 * DAY, "day"), (2 * HOUR, "hour"), (MINUTE, "minute"))
 _LENGTHS = {"year": 365.25 * DAY, "month": 30.44 * DAY, "day": DAY, "hour": HOUR, "minute": MINUTE}
-
-
-def amount(size: int) -> str:
-    """A size in bytes as people read it."""
-    value = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
 
 
 def count(number: int, noun: str) -> str:

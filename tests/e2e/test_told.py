@@ -6,13 +6,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from sidecar.history import History
-from sidecar.runs import KILLED, Run
-from tests.support.cli import Ran, Site, poll
+from sidecar.runs import KILLED, Run, Started
+from sidecar.state import State
+from tests.support.cli import COMMAND, Ran, Site, poll
 from tests.support.listener import Listener, closed_port, listening
 
 
@@ -145,6 +147,84 @@ def test_a_killed_run_is_told_of_by_the_hidden_command(told: Site, listener: Lis
     assert told.run("tell", "r2").code == 2
     told.backup()
     assert "is well again" in listener.titles[1]
+
+
+def test_without_a_daemon_the_next_run_tells_of_the_killed_one(told: Site, listener: Listener) -> None:
+    listener.hangs = True
+    process = told.start("backup", HEARTBEAT_URL=listener.heartbeat_url)
+    poll(lambda: listener.beats, "it has begun")
+    process.kill()
+    process.communicate(timeout=10)
+    assert process.returncode == -signal.SIGKILL
+    listener.released.set()
+    listener.hangs = False
+    listener.forget()
+    ran = told.run("backup")
+    assert ran.code == 0, ran.said
+    assert [title.partition(" (")[0] for title in listener.titles] == [
+        "kimai: backup was killed",
+        "kimai: backup is well again",
+    ]
+    assert listener.beats == ["/fail", "/start", ""]
+
+
+@pytest.mark.parametrize("trigger", ["hand", "schedule"])
+def test_a_run_that_meets_the_lock_is_none_for_the_watchdog(told: Site, listener: Listener, trigger: str) -> None:
+    with State(told.state, "kimai", told.root).lock("restore"):
+        ran = told.run("backup", "--trigger", trigger)
+    assert ran.code == 9, ran.said
+    assert listener.posts == []
+
+
+def test_a_setting_that_breaks_after_the_start_is_told(told: Site, listener: Listener) -> None:
+    key = told.folder / "key"
+    key.write_text("AKIA-of-a-test")
+    settings = {
+        "S3_BUCKET": "backups",
+        "S3_ENDPOINT_URL": f"http://127.0.0.1:{closed_port()}",
+        "S3_ACCESS_KEY_ID_FILE": str(key),
+        "S3_SECRET_ACCESS_KEY": "a-secret-of-a-test",
+        "BACKUP_INSTANCE": "office",
+    }
+    history = History(told.state / "office.runs")
+    at = datetime.now(UTC) - timedelta(days=3)
+    history.add(Run(id="before", command="backup", started_at=at, finished_at=at, exit_code=0, summary=""))
+    by_hand = Started(id="by-hand", command="backup", trigger="hand", started_at=datetime.now(UTC))
+    log = told.folder / "daemon.log"
+    with log.open("wb") as file:
+        # The missed run waits for this one.
+        with history.under_way(by_hand):
+            process = subprocess.Popen(
+                [str(COMMAND), "run"], env=told.environment | settings, stdout=file, stderr=file, cwd=told.folder
+            )
+            try:
+                poll(lambda: "waits until backup has ended" in log.read_text(), "the daemon is up")
+            except AssertionError:
+                process.kill()
+                raise
+            key.unlink()
+        try:
+            poll(lambda: listener.notices, "somebody was told")
+            poll(lambda: history.runs()[-1].told, "that is remembered")
+        finally:
+            process.terminate()
+            assert process.wait(15) == 0
+    assert listener.titles[0].startswith("office: backup failed (exit 4) (")
+    assert "a setting is wrong: see the log, or `kimai-backup config`" in listener.notices[0]["message"]
+    assert listener.beats == ["/fail"]
+    assert [(run.exit_code, run.told) for run in history.runs()] == [(0, []), (4, ["failure"])]
+
+
+def test_one_that_a_full_state_folder_does_not_remember_is_told_all_the_same(told: Site, listener: Listener) -> None:
+    now = datetime.now(UTC)
+    lost = Run(id="r1", command="backup", started_at=now, finished_at=now, exit_code=KILLED, summary="killed")
+    told.extra["BACKUP_STATE_DIR"] = "/proc/self/state"
+    ran = told.run("tell", "r1", "--record", msgspec.json.encode(lost).decode())
+    assert ran.code == 0, ran.said
+    assert len(listener.notices) == 1
+    assert listener.beats == ["/fail"]
+    [warning] = warnings(ran)
+    assert "BACKUP_STATE_DIR: can't keep a record of runs" in warning
 
 
 def test_the_doctor_sends_a_test_and_tells_of_a_url_that_is_none(told: Site, listener: Listener) -> None:

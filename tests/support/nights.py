@@ -194,6 +194,7 @@ class Nights:
         instance = Instance("kimai", self.tz, {"local": Policy()})
         self.standing = Standing(instance, self.history, health, self.clock.now())
         return Job(
+            instance="kimai",
             plans=self.plans,
             history=self.history,
             since=since,

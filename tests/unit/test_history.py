@@ -1,5 +1,6 @@
 """The history of runs: what is remembered, what was killed, and what a full or lost disk does to it."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -132,7 +133,41 @@ def test_the_oldest_are_forgotten(history: History, tmp_path: Path) -> None:
     (tmp_path / "runs" / "runs.jsonl").write_bytes(b"".join(msgspec.json.encode(each) + b"\n" for each in many))
     newest = run(len(many))
     history.add(newest)
-    assert history.runs() == [*many, newest][-KEEP_RUNS:]
+    assert history.runs() == [many[0], *[*many, newest][-KEEP_RUNS:]]
+
+
+def test_frequent_backups_push_out_neither_the_first_run_nor_the_newest_of_each_command(
+    history: History, tmp_path: Path
+) -> None:
+    (tmp_path / "runs").mkdir()
+    first, old_drill, proof, failed_drill, ended_drill, verify = rare = [run(number) for number in range(6)]
+    for each in (old_drill, proof, failed_drill, ended_drill):
+        each.command = "drill"
+    verify.command = "verify"
+    failed_drill.exit_code, ended_drill.exit_code = 7, 130
+    backups = [run(number) for number in range(6, 6 + KEEP_RUNS * 5 // 4)]
+    lines = (msgspec.json.encode(each) + b"\n" for each in (*rare, *backups[:-1]))
+    (tmp_path / "runs" / "runs.jsonl").write_bytes(b"".join(lines))
+    history.add(backups[-1])
+    assert history.runs() == [first, proof, failed_drill, ended_drill, verify, *backups[-KEEP_RUNS:]]
+
+
+def test_a_full_disk_is_left_without_halves(history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    history.add(run(0), ["line"])
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageFailed, match="No space left"):
+        history.add(run(1), ["line"])
+    assert list((tmp_path / "runs").glob("*.part")) == []
+
+
+def test_halves_of_a_killed_run_are_removed(history: History, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "x.part").write_bytes(b"half a lo")
+    history.add(run())
+    assert list((tmp_path / "runs").glob("*.part")) == []
 
 
 def test_logs_of_the_newest_runs_alone_are_kept(history: History) -> None:

@@ -99,6 +99,18 @@ def test_a_retry_that_fails_otherwise_is_told_and_then_is_silent_too() -> None:
     assert story.retries(0, 6, 5, 6) == [["failure"], [], []]
 
 
+@pytest.mark.parametrize("facts", [{"code": 5}, {"code": 3, "failed": {"s3": "no answer"}}])
+def test_where_no_run_is_remembered_a_night_is_told_once_and_not_for_each_retry(facts: dict[str, Any]) -> None:
+    story = Story()
+    story.night(0)
+    told = []
+    for minutes, trigger in ((0, "schedule"), (10, "retry"), (40, "retry"), (130, "retry")):
+        told += story.night(1, minutes=minutes, trigger=trigger, **facts)
+        # The disk is full.
+        story.runs.pop()
+    assert len(told) == 1
+
+
 def test_an_hourly_schedule_tells_the_same_failure_some_times_a_day() -> None:
     story = Story()
     told = [story.night(hour / 24, 5) for hour in range(24)]
@@ -258,6 +270,14 @@ def test_a_target_that_fails_is_told_each_night_and_its_recovery_too() -> None:
     assert story.night(2) == ["recovery"]
 
 
+def test_a_target_that_fails_again_after_a_recovery_is_told_again() -> None:
+    story = Story()
+    assert story.night(0, 3, failed={"s3": "no answer"}) == ["partial"]
+    assert story.night(0, minutes=60) == ["recovery"]
+    assert story.night(0, 3, minutes=120, failed={"s3": "no answer"}) == ["partial"]
+    assert story.night(0, 3, minutes=180, failed={"s3": "no answer"}) == []
+
+
 def test_another_target_that_fails_in_the_same_night_is_told() -> None:
     story = Story()
     assert story.night(0, 3, failed={"s3": "no answer"}) == ["partial"]
@@ -273,13 +293,14 @@ def test_a_failure_after_a_missed_target_counts_both() -> None:
     assert story.night(2, 3, lacks=["a"]) == ["recovery", "partial"]
 
 
-def test_a_backup_that_holds_less_says_so() -> None:
+def test_a_backup_that_holds_less_says_so_whether_or_not_something_could_not_be_read() -> None:
     story = Story()
-    assert story.night(0, 3, lacks=["a"]) == ["partial"]
     shrank = "tables of the backup before are gone: kimai2_tags"
-    assert story.night(1, 3, lacks=["a"], shrank=shrank) == ["shrank"]
+    assert story.night(0, 0, shrank=shrank) == ["shrank"]
     assert shrank in story.text
     assert "nothing was pruned" in story.text
+    assert story.night(1, 3, lacks=["a"]) == ["partial"]
+    assert story.night(2, 3, lacks=["a"], shrank=shrank) == ["shrank"]
 
 
 # ── Smaller ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -301,7 +322,7 @@ def test_half_the_size_is_not_yet_much_smaller() -> None:
     story = Story()
     assert [story.night(number, size=size) for number, size in enumerate([1000, 1000, 1000, 500])] == [[]] * 4
     assert story.night(5, size=499) == ["smaller"]
-    assert "has 0.5 kB; the median of those before it is 1.0 kB" in story.text
+    assert "has 499 B; the median of those before it is 1.0 kB" in story.text
 
 
 def test_a_failed_run_has_no_size_to_judge() -> None:
@@ -336,6 +357,36 @@ def test_a_drill_that_matched_counts_and_one_that_did_not_does_not() -> None:
 def test_without_the_setting_nothing_is_said_of_proofs() -> None:
     story = Story()
     assert [story.night(number * 100) for number in range(3)] == [[], [], []]
+
+
+# ── A clock that was set back ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_was_told_in_the_time_to_come_silences_no_failure() -> None:
+    story = Story()
+    assert story.night(100, 5) == ["failure"]
+    assert story.night(0, 5) == ["failure"]
+    assert story.retries(0, 5, 5) == [[], []]
+    assert story.night(1) == ["recovery"]
+
+
+def test_what_was_told_in_the_time_to_come_silences_no_lack_and_no_missed_target() -> None:
+    story = Story()
+    assert story.night(100, 3, lacks=["a"]) == ["partial"]
+    assert [story.night(number, 3, lacks=["a"]) for number in range(2)] == [["partial"], []]
+    story = Story()
+    assert story.night(100, 3, failed={"s3": "no answer"}) == ["partial"]
+    assert story.night(0, 3, failed={"s3": "no answer"}) == ["partial"]
+
+
+def test_neither_a_proof_nor_a_telling_from_the_time_to_come_makes_backups_proven() -> None:
+    story = Story(unproven_days=3)
+    story.night(0)
+    story.night(100, command="drill")
+    assert story.night(4) == ["unproven"]
+    assert story.night(5) == []
+    story.runs[-2].finished_at += timedelta(days=100)
+    assert story.night(6) == ["unproven"]
 
 
 # ── Any history ──────────────────────────────────────────────────────────────────────────────────────────────

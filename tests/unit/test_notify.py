@@ -14,7 +14,7 @@ import pytest
 
 from sidecar.report import log as logs
 from sidecar.report import notify
-from sidecar.secret import Secret, service_url
+from sidecar.secret import Secret, ping_url, service_url
 from sidecar.values import service_urls
 from tests.support.documents import ROOT
 from tests.support.listener import Listener, closed_port, listening
@@ -176,3 +176,45 @@ def test_what_is_too_long_for_a_service_is_cut_and_not_refused() -> None:
 def test_a_short_password_is_hidden_too() -> None:
     assert "pw4u" in service_url("mailto://me:pw4u@example.com").spellings()
     assert str(Secret("x")) == "***"
+
+
+@pytest.mark.parametrize(
+    ("url", "plain"),
+    [
+        ("ntfys://ntfy.example.org/kimai-backup", ["ntfy.example.org", "kimai-backup"]),
+        ("json://someone:pw4you@localhost:8080/kimai", ["localhost"]),
+        ("json://192.168.100.200/t0ken-t0ken", ["192.168.100.200"]),
+        (
+            "mailtos://me:s3cr%40t@mail.example.com?to=you@office.example.com",
+            ["mail.example.com", "office.example.com"],
+        ),
+    ],
+)
+def test_what_is_no_secret_stays_readable(url: str, plain: list[str]) -> None:
+    assert set(plain).isdisjoint(service_url(url).spellings())
+
+
+@pytest.mark.parametrize(
+    ("url", "tokens"),
+    [
+        (
+            "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ",
+            ["T1JJ3T3L2", "A1BRTD4JD", "TIiajkdnlazkcOXrIdevi7FQ"],
+        ),
+        ("line://abcdefghijkl", ["abcdefghijkl"]),
+        ("sendgrid://sg.abcdefgh.ijklmnop:me@example.com/you@example.com", ["sg.abcdefgh.ijklmnop"]),
+        ("webexteams://SG.AbCdEfGh.ijklmnop", ["SG.AbCdEfGh.ijklmnop"]),
+        ("ntfys://ntfy.example.org/topic-of-ours", ["topic-of-ours"]),
+        ("json://a:p@secret.words@example.com/kimai-backup", ["p@secret.words", "secret.words"]),
+        ("json://a:kimai-backup@example.com", ["kimai-backup"]),
+        ("gotify://token.example.com/token-of-gotify", ["token-of-gotify"]),
+    ],
+)
+def test_what_may_be_a_token_is_hidden(url: str, tokens: list[str]) -> None:
+    assert set(tokens) <= set(service_url(url).spellings())
+
+
+def test_a_ping_url_hides_its_key_and_not_the_name_of_the_check() -> None:
+    found = ping_url("https://me:pw@hc.example.org:8443/4f6c2f0e-key/kimai-backup").spellings()
+    assert "4f6c2f0e-key" in found
+    assert {"hc.example.org", "kimai-backup"}.isdisjoint(found)

@@ -49,7 +49,7 @@ def last_line(stream: io.StringIO) -> dict[str, object]:
 
 
 def test_what_it_told_is_kept_with_phases_and_log(history: History, stream: io.StringIO) -> None:
-    with recorded(history, started(), lambda _: None, nobody) as run:
+    with recorded(history, started(), lambda: None, nobody) as run:
         run.retries = lambda: 2
         with progress() as shown:
             watched = run.watch(shown)
@@ -83,7 +83,7 @@ def test_what_it_told_is_kept_with_phases_and_log(history: History, stream: io.S
 
 
 def test_an_error_is_kept_without_the_secret_in_it(history: History, stream: io.StringIO) -> None:
-    with pytest.raises(Unreachable) as raised, recorded(history, started(), lambda _: None, nobody):
+    with pytest.raises(Unreachable) as raised, recorded(history, started(), lambda: None, nobody):
         raise Unreachable("no answer to hunter2hunter2")
     [kept] = history.runs()
     assert (kept.exit_code, kept.summary) == (5, "no answer to ***")
@@ -92,7 +92,7 @@ def test_an_error_is_kept_without_the_secret_in_it(history: History, stream: io.
 
 
 def test_a_fault_of_our_own_is_kept_as_one(history: History) -> None:
-    with pytest.raises(ZeroDivisionError), recorded(history, started(), lambda _: None, nobody):
+    with pytest.raises(ZeroDivisionError), recorded(history, started(), lambda: None, nobody):
         1 / 0  # noqa: B018
     [kept] = history.runs()
     assert (kept.exit_code, kept.summary) == (1, "unexpected fault: ZeroDivisionError: division by zero")
@@ -100,13 +100,13 @@ def test_a_fault_of_our_own_is_kept_as_one(history: History) -> None:
 
 @pytest.mark.parametrize(("trigger", "count"), [("hand", 0), ("schedule", 1)])
 def test_a_run_by_hand_that_never_began_is_not_kept(history: History, trigger: Trigger, count: int) -> None:
-    with pytest.raises(Locked), recorded(history, started(trigger), lambda _: None, nobody):
+    with pytest.raises(Locked), recorded(history, started(trigger), lambda: None, nobody):
         raise Locked("another one runs")
     assert len(history.runs()) == count
 
 
 def test_who_started_it_by_hand_is_told_the_reason_at_the_end_only(history: History, stream: io.StringIO) -> None:
-    with pytest.raises(Unreachable) as raised, recorded(history, started("hand"), lambda _: None, nobody):
+    with pytest.raises(Unreachable) as raised, recorded(history, started("hand"), lambda: None, nobody):
         raise Unreachable("no answer")
     assert not raised.value.is_told
     assert "no answer" not in str(last_line(stream)["message"])
@@ -120,14 +120,14 @@ def test_others_are_told_before_and_after(history: History) -> None:
         told.append(f"{run.summary}, {len(lines)} lines")
         return ["failure"]
 
-    with recorded(history, started(), lambda begun: told.append(begun.command), after) as run:
+    with recorded(history, started(), lambda: told.append("before"), after) as run:
         run.tell(0, "fine")
-    assert told == ["backup", "fine, 1 lines"]
+    assert told == ["before", "fine, 1 lines"]
     assert history.runs()[0].told == ["failure"]
 
 
 def test_only_the_last_lines_are_kept(history: History) -> None:
-    with recorded(history, started(), lambda _: None, nobody) as run:
+    with recorded(history, started(), lambda: None, nobody) as run:
         for number in range(LINES + 50):
             logging.getLogger("sidecar.x").info("line %d %s", number, "x" * 5000)
         run.tell(0, "fine")
@@ -138,7 +138,7 @@ def test_only_the_last_lines_are_kept(history: History) -> None:
 
 
 def test_a_history_that_cannot_be_written_is_said_and_stops_nothing(stream: io.StringIO) -> None:
-    with recorded(History(Path("/proc/self/runs")), started(), lambda _: None, nobody) as run:
+    with recorded(History(Path("/proc/self/runs")), started(), lambda: None, nobody) as run:
         run.tell(0, "fine")
     assert "BACKUP_STATE_DIR: can't note what runs" in stream.getvalue()
     assert "BACKUP_STATE_DIR: can't keep a record of runs" in stream.getvalue()

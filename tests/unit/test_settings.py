@@ -15,7 +15,7 @@ from sidecar import secret
 from sidecar.database.url import parse
 from sidecar.errors import ConfigurationError
 from sidecar.secret import Secret
-from sidecar.settings import _READERS, Settings, describe, load, misspelt, secrets
+from sidecar.settings import _READERS, Settings, describe, load, load_some, misspelt, secrets
 from sidecar.values import Listen
 
 AGE = "age1" + "q" * 58
@@ -495,3 +495,18 @@ def test_reading_the_defaults_imports_nothing_heavy() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], check=True, timeout=30, capture_output=True, text=True)
     assert ran.stdout.strip() == ""
+
+
+def test_some_of_them_are_read_whatever_the_others_are() -> None:
+    environment = {
+        "TZ": "Mars/Olympus",
+        "NOTIFY_SUCCESS": "yes",
+        "S3_ACCESS_KEY_ID_FILE": "/nowhere",
+        "LOG_LEVEL": "debug",
+    }
+    found, problems = load_some(environment, ["tz", "notify_success", "log_level"])
+    assert (found.tz, found.notify_success, found.log_level) == ("UTC", "yes", "debug")
+    [problem] = problems
+    assert problem.startswith("TZ is 'Mars/Olympus': must be")
+    assert found.is_set("log_level")
+    assert not found.is_set("tz")

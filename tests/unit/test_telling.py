@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from sidecar.errors import Exit, Interrupted, UsageError
@@ -69,7 +70,8 @@ def ran(
 
 
 def test_a_failure_is_sent_and_pinged_once_for_all(teller: Teller, listener: Listener) -> None:
-    teller.before(Started(id="run-0", command="backup", trigger="schedule", started_at=NOW))
+    teller.under_way("backup")
+    teller.under_way("restore")
     assert teller.after(ran(0, 5), ["a line"]) == ["failure"]
     assert listener.beats == ["/start", "/fail"]
     assert listener.titles == ["demo: backup failed (exit 5) (2026-11-22 01:10 UTC)"]
@@ -92,6 +94,7 @@ def test_a_good_run_only_pings_and_apprise_is_not_even_loaded(
         (ran(0, Exit.PARTIAL), [""]),
         (ran(0, KILLED), ["/fail"]),
         (ran(0, Exit.INTERRUPTED), []),
+        (ran(0, Exit.LOCKED), []),
         (ran(0, 7, "verify"), []),
     ],
 )
@@ -144,6 +147,45 @@ def test_a_killed_run_is_told_of_once_and_that_is_remembered(
     assert teller.after(ran(2), []) == ["recovery"]
 
 
+def test_the_next_run_tells_of_killed_ones_where_no_daemon_does(
+    teller: Teller, listener: Listener, history: History, tmp_path: Path
+) -> None:
+    history.add(ran(0))
+    for number, command in enumerate(("backup", "backup", "verify"), 1):
+        note = {
+            "id": f"run-{number}",
+            "command": command,
+            "trigger": "hand",
+            "started_at": NOW + timedelta(days=number),
+        }
+        (tmp_path / "runs" / f"run-{number}.running").write_bytes(msgspec.json.encode(note))
+    for number in (4, 5):
+        begun = Started(id=f"run-{number}", command="drill", trigger="hand", started_at=NOW)
+        with history.under_way(begun):
+            teller.before()
+    assert [title.partition(" (")[0] for title in listener.titles] == [
+        "demo: backup was killed",
+        "demo: verify was killed",
+    ]
+    assert listener.beats == ["/fail"]
+    assert [(run.id, run.told) for run in history.runs()][1:] == [
+        ("run-1", []),
+        ("run-2", ["failure"]),
+        ("run-3", ["failure"]),
+    ]
+
+
+def test_a_history_that_takes_nothing_keeps_no_run_from_beginning(
+    listener: Listener, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "lock").mkdir()
+    teller = told_at(listener.notify_url, listener.heartbeat_url, History(tmp_path / "runs"))
+    teller.before()
+    assert "BACKUP_STATE_DIR: can't keep a record of runs" in caplog.text
+    assert listener.posts == []
+
+
 def test_a_run_that_nobody_knows_is_wrong_usage(teller: Teller) -> None:
     with pytest.raises(UsageError, match="no run x is remembered for the instance demo"):
         teller.tell("x")
@@ -166,7 +208,7 @@ def test_a_fault_in_telling_changes_neither_record_nor_end(
         raise error
 
     started = Started(id="r1", command="backup", trigger="schedule", started_at=NOW)
-    with recorded(history, started, lambda _: None, after) as recording:
+    with recorded(history, started, lambda: None, after) as recording:
         recording.tell(Exit.DONE, "fine")
     [run] = history.runs()
     assert (run.exit_code, run.summary, run.told) == (0, "fine", [])
@@ -174,7 +216,7 @@ def test_a_fault_in_telling_changes_neither_record_nor_end(
 
 
 def test_a_fault_in_telling_of_the_start_is_a_warning(history: History, caplog: pytest.LogCaptureFixture) -> None:
-    def before(_: Started) -> None:
+    def before() -> None:
         raise RuntimeError("can't start new thread")
 
     started = Started(id="r1", command="backup", trigger="schedule", started_at=NOW)
@@ -185,7 +227,7 @@ def test_a_fault_in_telling_of_the_start_is_a_warning(history: History, caplog: 
 
 
 def test_a_run_that_is_told_to_end_while_it_tells_of_its_start_is_kept(history: History) -> None:
-    def before(_: Started) -> None:
+    def before() -> None:
         raise Interrupted("interrupted by SIGTERM")
 
     started = Started(id="r1", command="backup", trigger="schedule", started_at=NOW)
