@@ -27,9 +27,7 @@ def test_what_is_not_kept_goes_nowhere(capfd: pytest.CaptureFixture[str]) -> Non
     assert capfd.readouterr().out == ""
 
 
-@pytest.mark.parametrize(
-    "arguments", [["verify", "--run-id", "1", "--trigger", "schedule"], ["look"], ["tell", "1"], ["run"]]
-)
+@pytest.mark.parametrize("arguments", [["verify", "--run-id", "1", "--trigger", "schedule"], ["look"], ["run"]])
 def test_a_wrong_setting_is_a_json_line_where_it_runs_by_itself(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
