@@ -28,7 +28,7 @@ from sidecar.publish import publish
 from sidecar.report.progress import Progress
 from sidecar.republish import Republished, republish
 from sidecar.retention import Policy
-from sidecar.state import State
+from sidecar.state import DamagedArchive, State, learnt
 from sidecar.storage.base import Fetch, Storage
 
 log = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
         outcome = Outcome(archive.manifest, published.targets, {**archive.failed, **published.failed})
         _tell(outcome)
         _publish_again(job, outcome)
-        _send_missed(job, outcome)
+        rotten = _send_missed(job, outcome)
         tables = {table.name for table in archive.manifest.database.tables}
         outcome.shrank = before.why_not_prune(lacks_of(archive.manifest), tables)
         # Why old backups stay: this one missed a target, or lacks what the one before it had (invariant 2).
@@ -133,6 +133,7 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
                 job.tz,
                 dry_run=False,
                 apart=outcome.republished.fresh,
+                damaged=job.state.damaged_archives() + rotten,
             )
         elif with_prune:
             log.warning("nothing is pruned: %s", outcome.not_pruned)
@@ -157,7 +158,10 @@ def rehearse(job: Job, *, with_prune: bool = True) -> Rehearsal:
         coming = _new_id(job, kimai.version, before.taken)
         # One made within this very second moves the new ID on by one.
         now = max(datetime.now(UTC), coming.created_at)
-        pruned = prune(job.storages, job.instance_name, job.policy_of, now, job.tz, dry_run=True, coming=coming)
+        known = job.state.damaged_archives()
+        pruned = prune(
+            job.storages, job.instance_name, job.policy_of, now, job.tz, dry_run=True, coming=coming, damaged=known
+        )
     return Rehearsal(kimai, survey, len(tables), again, pruned, not_pruned)
 
 
@@ -236,11 +240,15 @@ def _publish_again(job: Job, outcome: Outcome) -> None:
     outcome.failed |= outcome.republished.failed
 
 
-def _send_missed(job: Job, outcome: Outcome) -> None:
-    """To each target that took this backup, those that it had missed of the first one's, which is the local one."""
+def _send_missed(job: Job, outcome: Outcome) -> list[DamagedArchive]:
+    """To each target that took this backup, those that it had missed of the first one's, which is the local one.
+
+    What was found damaged on the way is given, and kept in mind: prune must not count it, now or later.
+    """
     source, *others = job.storages
+    rotten: list[DamagedArchive] = []
     if source.name not in outcome.targets:
-        return
+        return rotten
     for target in others:
         if target.name in outcome.targets:
             policy = job.policy_of(target.name)
@@ -251,3 +259,6 @@ def _send_missed(job: Job, outcome: Outcome) -> None:
             if sent.failed is not None:
                 outcome.failed[target.name] = sent.failed
             outcome.damaged += sent.damaged
+            rotten += sent.damaged.values()
+            job.state.change_damaged(learnt(sent.looked_at, sent.damaged.values()))
+    return rotten

@@ -117,9 +117,11 @@ def verify(reference: str | None, as_json: bool, instance: str | None, run_id: s
         backups = [app.find("verify", reference)] if reference else list(listing.backups)
         with progress(quiet=as_json) as shown:
             results = use_case.verify(app.storages, backups, app.targets.fetch, run.watch(shown))
+            orphans = []
             if not reference:
-                results += use_case.strays(app.storages, listing, app.targets.fetch, run.watch(shown))
-                app.state.forget_damaged()
+                orphans = use_case.strays(app.storages, listing, app.targets.fetch, run.watch(shown))
+            use_case.remember(app.state, results, orphans)
+            results += orphans
         code = use_case.exit_code(results)
         outcomes.of_verify(results, code, run)
     rows = [tables.verified(each) for each in results]

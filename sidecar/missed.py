@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from pathlib import Path
 
+from sidecar import __version__
 from sidecar.catalog import Backup, catalog, read_manifest
 from sidecar.errors import Damaged, ObjectNotFound, StorageFailed
 from sidecar.publish import put_backup
 from sidecar.report.progress import Progress
 from sidecar.retention import Candidate, Policy, plan
+from sidecar.state import DamagedArchive
 from sidecar.storage.base import Fetch, Storage
 
 log = logging.getLogger(__name__)
@@ -18,11 +20,15 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Sent:
-    """The IDs that a target has now got, what ended that early, and the IDs whose local copy is damaged."""
+    """The IDs that a target has now got, what ended that early, and the local copies that are damaged, by ID.
+
+    `looked_at` is every archive that was read, by target and key.
+    """
 
     ids: list[str] = field(default_factory=list)
     failed: StorageFailed | None = None
-    damaged: list[str] = field(default_factory=list)
+    damaged: dict[str, DamagedArchive] = field(default_factory=dict)
+    looked_at: set[tuple[str, str]] = field(default_factory=set)
 
 
 def send_missed(
@@ -49,8 +55,10 @@ def send_missed(
                 log.warning("%s is not sent to %s, as it is gone: %s", backup.id, target.name, error)
             except Damaged as error:
                 log.error("%s is not sent to %s: %s", backup.id, target.name, error)  # noqa: TRY400 - one line
-                sent.damaged.append(str(backup.id))
+                sent.damaged[str(backup.id)] = _damaged(source, backup, error)
+                sent.looked_at.add((source.name, backup.copies[0].archive_key))
             else:
+                sent.looked_at.add((source.name, backup.copies[0].archive_key))
                 log.info("%s, which target %s had missed, is there now", backup.id, target.name)
                 sent.ids.append(str(backup.id))
     except StorageFailed as error:
@@ -82,6 +90,11 @@ def _send(source: Storage, target: Storage, backup: Backup, fetch: Fetch) -> Non
         if _sha256(path) != manifest.archive.sha256:
             raise Damaged(f"{key} on {source.name} is not the zip that was stored: its SHA-256 differs")
         put_backup(target, key, backup.id, manifest, manifest.archive, path)
+
+
+def _damaged(source: Storage, backup: Backup, error: Damaged) -> DamagedArchive:
+    key = backup.copies[0].archive_key
+    return DamagedArchive(target=source.name, key=key, size=backup.size, why=error.what, tool_version=__version__)
 
 
 def _sha256(path: Path) -> str:

@@ -122,6 +122,46 @@ def test_a_damaged_copy_is_not_sent_and_is_told(offsite: Site, s3_store: Store, 
     assert broken not in ids_in(in_bucket(s3_store, bucket))
 
 
+def test_what_is_found_damaged_takes_no_place_in_that_run_nor_in_later_ones(offsite: Site) -> None:
+    old = backup_id("20200101", instance="kimai")
+    shelve_local(offsite, old)
+    keeping = {"RETENTION_DAYS": "1", "RETENTION_MIN_KEEP": "2", "S3_RETENTION_MIN_KEEP": "1"}
+    broken = offsite.backup("--no-prune", code=3, S3_ENDPOINT_URL=nowhere(), RETRY_DEADLINE="0")
+    spoil(offsite, broken)
+    ran = offsite.run("backup", **keeping)
+    assert ran.code == 3
+    assert str(old) in offsite.ids(), ran.said
+    ran = offsite.run("prune", **keeping)
+    assert f"kept, but not counted: `kimai-backup verify {broken}`" in ran.out
+    assert str(old) in offsite.ids(), ran.said
+    # Whole again: nobody but who reads it can know.
+    spoil(offsite, broken)
+    offsite.run("verify", broken)
+    assert offsite.run("prune", **keeping).code == 0
+    assert str(old) not in offsite.ids()
+
+
+def test_what_verify_finds_damaged_takes_no_place_among_the_newest(site: Site) -> None:
+    keeping = {"RETENTION_DAYS": "1", "RETENTION_MIN_KEEP": "2"}
+    old = backup_id("20200101", instance="kimai")
+    shelve_local(site, old)
+    broken, _ = [site.backup("--no-prune", **keeping) for _ in range(2)]
+    spoil(site, broken)
+    assert site.run("verify", broken, **keeping).code == 7
+    # A look at what has no manifest must not forget it.
+    for _ in range(2):
+        assert site.run("prune", **keeping).code == 0
+    assert str(old) in site.ids()
+
+
+def spoil(site: Site, broken: str) -> None:
+    """Turn one bit of the archive over; done twice, it is whole again."""
+    path = site.backups / f"{broken}.zip"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
 def test_damage_here_falls_through_to_the_copy_there(offsite: Site) -> None:
     offsite.remember()
     made = offsite.backup()
