@@ -340,6 +340,20 @@ def test_sigterm_ends_a_wait_for_the_store(offsite: Site) -> None:
     assert ran.code == 130
 
 
+def test_sigterm_ends_a_backup_though_what_it_takes_back_is_refused(offsite: Site, s3_store: Store) -> None:
+    def choose(request: Any) -> Answer | None:
+        return Answer(503, "SlowDown") if request.method in ("PUT", "DELETE") else None
+
+    with HttpProxy(s3_store.port, choose) as proxy:
+        process = offsite.start("backup", S3_ENDPOINT_URL=proxy.url, RETRY_DEADLINE="40", LOG_FORMAT="json")
+        assert process.stderr is not None
+        while b"trying to store" not in poll(process.stderr.readline, "a line of the log"):
+            pass
+        process.send_signal(signal.SIGTERM)
+        ran = offsite.ended(process, 10)
+    assert ran.code == 130, ran.said
+
+
 def test_sigterm_ends_a_request_that_nobody_answers(offsite: Site, s3_store: Store) -> None:
     """What its handler raises comes out, though botocore takes every exception for a fault of the line."""
     with Proxy("127.0.0.1", s3_store.port) as proxy:
