@@ -60,7 +60,7 @@ class Outcome:
 
     `failed` are targets by name that did not take all they should have, `shrank` tells what the backup before this one
     had and this one lacks, `republished` what became of archives that had no manifest; `sent` are earlier backups that
-    a target had missed, `damaged` those that could not be sent for that.
+    a target had missed, `damaged` those that could not be sent as they are damaged here, or can't be read.
     """
 
     manifest: Manifest
@@ -243,7 +243,7 @@ def _publish_again(job: Job, outcome: Outcome) -> None:
 def _send_missed(job: Job, outcome: Outcome) -> list[DamagedArchive]:
     """To each target that took this backup, those that it had missed of the first one's, which is the local one.
 
-    What was found damaged on the way is given, and kept in mind: prune must not count it, now or later.
+    What is not fit to be sent is given, as prune must not count it; what of it is damaged is kept in mind for later.
     """
     source, *others = job.storages
     rotten: list[DamagedArchive] = []
@@ -258,7 +258,8 @@ def _send_missed(job: Job, outcome: Outcome) -> list[DamagedArchive]:
             outcome.sent += sent.ids
             if sent.failed is not None:
                 outcome.failed[target.name] = sent.failed
-            outcome.damaged += sent.damaged
-            rotten += sent.damaged.values()
-            job.state.change_damaged(learnt(sent.looked_at, sent.damaged.values()))
+            outcome.damaged += sent.unfit
+            rotten += sent.unfit.values()
+            damaged = [each for each in sent.unfit.values() if (each.target, each.key) in sent.looked_at]
+            job.state.change_damaged(learnt(sent.looked_at, damaged))
     return rotten

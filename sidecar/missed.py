@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from sidecar import __version__
 from sidecar.catalog import Backup, catalog, read_manifest
 from sidecar.errors import Damaged, ObjectNotFound, StorageFailed
+from sidecar.manifest import Archive, Manifest
 from sidecar.publish import put_backup
 from sidecar.report.progress import Progress
 from sidecar.retention import Candidate, Policy, plan
@@ -20,15 +22,27 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Sent:
-    """The IDs that a target has now got, what ended that early, and the local copies that are damaged, by ID.
+    """The IDs that a target has now got, what ended that early, and the local copies that could not be sent, by ID.
 
-    `looked_at` is every archive that was read, by target and key.
+    `looked_at` is every archive that was read to its end, by target and key: of those, what is unfit is damaged.
     """
 
     ids: list[str] = field(default_factory=list)
     failed: StorageFailed | None = None
-    damaged: dict[str, DamagedArchive] = field(default_factory=dict)
+    unfit: dict[str, DamagedArchive] = field(default_factory=dict)
     looked_at: set[tuple[str, str]] = field(default_factory=set)
+
+
+class _Gone(Exception):
+    """The source no longer has it."""
+
+
+class _Unfit(Exception):
+    """What the source has can't be sent: it is damaged, or, `unread`, nobody knows. No fault of the target's."""
+
+    def __init__(self, error: Damaged | StorageFailed) -> None:
+        super().__init__(str(error))
+        self.unread = isinstance(error, StorageFailed)
 
 
 def send_missed(
@@ -51,11 +65,13 @@ def send_missed(
             progress.phase(f"send {backup.id} to {target.name}")
             try:
                 _send(source, target, backup, fetch)
-            except ObjectNotFound as error:
-                log.warning("%s is not sent to %s, as it is gone: %s", backup.id, target.name, error)
-            except Damaged as error:
-                log.error("%s is not sent to %s: %s", backup.id, target.name, error)  # noqa: TRY400 - one line
-                sent.damaged[str(backup.id)] = _damaged(source, backup, error)
+            except _Gone as gone:
+                log.warning("%s is not sent to %s, as it is gone: %s", backup.id, target.name, gone)
+            except _Unfit as unfit:
+                log.error("%s is not sent to %s: %s", backup.id, target.name, unfit)  # noqa: TRY400 - one line
+                sent.unfit[str(backup.id)] = _damaged(source, backup, str(unfit))
+                if unfit.unread:
+                    continue
                 sent.looked_at.add((source.name, backup.copies[0].archive_key))
             else:
                 sent.looked_at.add((source.name, backup.copies[0].archive_key))
@@ -82,19 +98,31 @@ def _missing(
 
 
 def _send(source: Storage, target: Storage, backup: Backup, fetch: Fetch) -> None:
-    manifest = read_manifest(source, backup.id)
+    """Raises `_Gone` and `_Unfit` for the one backup, `StorageFailed` for the target."""
+    with ExitStack() as held:
+        try:
+            manifest, archive, path = _whole_copy(source, backup, fetch, held)
+        except ObjectNotFound as error:
+            raise _Gone(str(error)) from error
+        except (Damaged, StorageFailed) as error:
+            raise _Unfit(error) from error
+        put_backup(target, backup.copies[0].archive_key, backup.id, manifest, archive, path)
+
+
+def _whole_copy(source: Storage, backup: Backup, fetch: Fetch, held: ExitStack) -> tuple[Manifest, Archive, Path]:
     key = backup.copies[0].archive_key
+    manifest = read_manifest(source, backup.id)
     if manifest.archive is None:
         raise Damaged(f"the manifest beside {key} does not say what the archive is")
-    with fetch(source, key) as path:
-        if _sha256(path) != manifest.archive.sha256:
-            raise Damaged(f"{key} on {source.name} is not the zip that was stored: its SHA-256 differs")
-        put_backup(target, key, backup.id, manifest, manifest.archive, path)
+    path = held.enter_context(fetch(source, key))
+    if _sha256(path) != manifest.archive.sha256:
+        raise Damaged(f"{key} on {source.name} is not the zip that was stored: its SHA-256 differs")
+    return manifest, manifest.archive, path
 
 
-def _damaged(source: Storage, backup: Backup, error: Damaged) -> DamagedArchive:
+def _damaged(source: Storage, backup: Backup, why: str) -> DamagedArchive:
     key = backup.copies[0].archive_key
-    return DamagedArchive(target=source.name, key=key, size=backup.size, why=error.what, tool_version=__version__)
+    return DamagedArchive(target=source.name, key=key, size=backup.size, why=why, tool_version=__version__)
 
 
 def _sha256(path: Path) -> str:
@@ -104,4 +132,4 @@ def _sha256(path: Path) -> str:
     except FileNotFoundError as error:
         raise ObjectNotFound(f"there is no {path.name} any more") from error
     except OSError as error:
-        raise Damaged(f"{path.name} can't be read: {error.strerror}") from error
+        raise StorageFailed(f"{path.name} can't be read: {error.strerror}") from error

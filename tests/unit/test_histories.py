@@ -124,7 +124,7 @@ class World:
                 self.fetch,
                 shown,
             )
-        assert not sent.damaged
+        assert not sent.unfit
 
     def prune(self, apart: Set[tuple[str, BackupId]] = frozenset()) -> None:
         before = {target.name: must_stay(target, self.policies[target.name], self.now) for target in self.targets}
