@@ -38,7 +38,7 @@ class Uploads:
         digest = hashlib.sha256(data).hexdigest()
         # No `bytes`: these botocore would copy once more into the request.
         body: Any = bytearray(data)
-        self._bucket.client.put_object(**self._labels(key, digest), **self._md5(body), Body=body)
+        self._bucket.client.put_object(**self._labels(key, digest), **_md5(body), Body=body)
         self._ask_back(key, len(data), digest)
 
     def put_parts(self, key: str, descriptor: int, digest: str) -> None:
@@ -81,7 +81,7 @@ class Uploads:
                     UploadId=upload.id,
                     PartNumber=part.number,
                     Body=body,
-                    **self._md5(body),
+                    **_md5(body),
                 )
                 upload.etags[part.number] = sent["ETag"]
 
@@ -139,13 +139,12 @@ class Uploads:
             labels["ObjectLockRetainUntilDate"] = datetime.now(UTC) + timedelta(days=options.lock_days)
         return labels
 
-    def _md5(self, body: bytearray | Slice) -> dict[str, Any]:
-        """What a lock asks for: a checksum in a form that every store knows."""
-        if not self._bucket.options.lock_mode:
-            return {}
-        if isinstance(body, bytearray):
-            found = hashlib.md5(body, usedforsecurity=False)
-        else:
-            found = hashlib.file_digest(body, lambda: hashlib.md5(usedforsecurity=False))
-            body.seek(0)
-        return {"ContentMD5": base64.b64encode(found.digest()).decode()}
+
+def _md5(body: bytearray | Slice) -> dict[str, Any]:
+    """What a lock asks for, also one that is the bucket's own default: a checksum in a form that every store knows."""
+    if isinstance(body, bytearray):
+        found = hashlib.md5(body, usedforsecurity=False)
+    else:
+        found = hashlib.file_digest(body, lambda: hashlib.md5(usedforsecurity=False))
+        body.seek(0)
+    return {"ContentMD5": base64.b64encode(found.digest()).decode()}

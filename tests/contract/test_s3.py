@@ -1,5 +1,6 @@
 """What only an S3 store can get wrong, shown on a real one: SeaweedFS on loopback."""
 
+import base64
 import dataclasses
 import hashlib
 import itertools
@@ -431,6 +432,27 @@ def test_a_lock_is_set_on_backups_alone_and_told(s3_store: Store, tmp_path: Path
         f"locked until {moment:%Y-%m-%d %H:%M} UTC" for moment in (until, until - timedelta(minutes=1))
     }
     assert s3.stat("probe").locked is None
+
+
+def test_all_that_is_sent_bears_a_checksum_as_the_bucket_may_lock_by_itself(s3: S3Storage, big: Path) -> None:
+    """Amazon's store refuses a put into a bucket with a default retention that bears none."""
+    sent: list[tuple[str | None, bytes]] = []
+
+    def note(request: Any, **_: Any) -> None:
+        if request.method == "PUT":
+            sent.append((request.headers.get("Content-MD5"), bytes(request.body)))
+
+    s3._bucket.client._client.meta.events.register("before-send.s3", note)  # type: ignore[attr-defined]
+    s3.put("small", b"small")
+    s3.put(KEY, big)
+    assert len(sent) == 1 + len(spans(SIZE))
+    for checksum, body in sent:
+        assert checksum is not None
+        assert base64.b64decode(checksum if isinstance(checksum, bytes) else checksum.encode()) == md5(body)
+
+
+def md5(body: bytes) -> bytes:
+    return hashlib.md5(body, usedforsecurity=False).digest()
 
 
 def test_a_bucket_without_locks_says_so(s3_store: Store, bucket: str, tmp_path: Path) -> None:
