@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sidecar.retention import Policy
     from sidecar.storage.base import Storage
     from sidecar.storage.local import LocalStorage
+    from sidecar.storage.notes import Note
     from sidecar.storage.retrying import RetryingStorage
     from sidecar.storage.s3 import Options, S3Storage
 
@@ -226,8 +227,8 @@ class Targets:
 
     # ── S3 ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def remarks(self, now: datetime) -> Iterable[tuple[str, str, str]]:
-        """What to know of the S3 store: what, what was seen, and the mend where there is something to mend."""
+    def remarks(self, now: datetime) -> "Iterable[Note]":
+        """What to know of the S3 store, and whether archives can be uploaded to it as the settings say."""
         if self.s3 is None:
             return []
         return self.s3.remarks(now, self.policy_of("s3").days)

@@ -3,13 +3,24 @@
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple
+
+from sidecar.errors import Exit
 
 _SKEW = 300
 """Seconds; Amazon's store refuses signatures from 900 on."""
 
-Note = tuple[str, str, str]
-"""What it is about, what was seen, and the mend; without one where nothing is to be mended."""
+
+class Note(NamedTuple):
+    """What it is about, what was seen, and the mend; without one where nothing is to be mended.
+
+    `exit_code` is other than 0 where no backup can be made with it.
+    """
+
+    what: str
+    seen: str
+    mend: str = ""
+    exit_code: Exit = Exit.DONE
 
 
 def clock(date: str | None, now: datetime) -> Iterator[Note]:
@@ -21,18 +32,20 @@ def clock(date: str | None, now: datetime) -> Iterator[Note]:
     except (ValueError, TypeError):
         return
     if skew > _SKEW:
-        yield "clock of s3", f"is {skew:.0f} s away from ours", "Set both by NTP: far apart, every request is refused."
+        yield Note(
+            "clock of s3", f"is {skew:.0f} s away from ours", "Set both by NTP: far apart, every request is refused."
+        )
     else:
-        yield "clock of s3", "as ours", ""
+        yield Note("clock of s3", "as ours", "")
 
 
 def versions(found: Mapping[str, Any] | None, rules: Mapping[str, Any] | None) -> Iterator[Note]:
     """Whether what was overwritten or deleted can be had back, and whether it stays for ever."""
     if found is None:
-        yield "versions in s3", "the key may not ask, or the store doesn't tell", ""
+        yield Note("versions in s3", "the key may not ask, or the store doesn't tell", "")
         return
     if found.get("Status") != "Enabled":
-        yield (
+        yield Note(
             "versions in s3",
             "are off: whoever has the key can destroy every backup there",
             "Turn on the bucket's versioning, with a lifecycle rule that ends old versions; or use object lock.",
@@ -40,9 +53,9 @@ def versions(found: Mapping[str, Any] | None, rules: Mapping[str, Any] | None) -
         return
     ends = any("NoncurrentVersionExpiration" in rule for rule in _enabled(rules))
     if ends or rules is None:
-        yield "versions in s3", "are on", ""
+        yield Note("versions in s3", "are on", "")
     else:
-        yield (
+        yield Note(
             "versions in s3",
             "are on, and no lifecycle rule ends old ones: what is pruned goes on taking room",
             "Give the bucket a lifecycle rule that ends noncurrent versions.",
@@ -59,7 +72,7 @@ def lifecycle(rules: Mapping[str, Any] | None, prefix: str, days: int) -> Iterat
         after = expires.get("Days")
         if after is None or days == 0 or after <= days:
             when = f"after {after} days" if after is not None else f"on {expires['Date']:%Y-%m-%d}"
-            yield (
+            yield Note(
                 "lifecycle in s3",
                 f"rule {rule.get('ID', 'without a name')} deletes backups {when}, whatever retention says",
                 "Take that rule away, or limit it to another prefix.",
@@ -70,22 +83,23 @@ def lock(found: Mapping[str, Any] | None, mode: str | None, lock_days: int, days
     """Whether locks can be set as asked, and whether they outlast retention."""
     bucket = (found or {}).get("ObjectLockConfiguration", {})
     if mode and found is not None and bucket.get("ObjectLockEnabled") != "Enabled":
-        yield (
+        yield Note(
             "object lock in s3",
             "the bucket has none, so that no backup can be stored",
             "Make the bucket with object lock, or unset S3_OBJECT_LOCK_MODE and S3_OBJECT_LOCK_DAYS.",
+            Exit.STORAGE,
         )
         return
     default = bucket.get("Rule", {}).get("DefaultRetention", {})
     longest = max(lock_days if mode else 0, default.get("Days", 0), default.get("Years", 0) * 365)
     if longest and 0 < days < longest:
-        yield (
+        yield Note(
             "object lock in s3",
             f"keeps backups {longest} days, longer than retention ({days}): prune leaves them until then",
             "",
         )
     elif longest:
-        yield "object lock in s3", f"keeps backups {longest} days", ""
+        yield Note("object lock in s3", f"keeps backups {longest} days", "")
 
 
 def _enabled(rules: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:

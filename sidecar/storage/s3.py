@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sidecar.errors import StorageFailed
+from sidecar.errors import Exit, StorageFailed
 from sidecar.storage import notes
 from sidecar.storage.base import ObjectInfo, Source, check_key
 from sidecar.storage.bucket import DIGEST, Bucket, Options
@@ -22,6 +22,8 @@ from sidecar.storage.uploads import Uploads
 __all__ = ["Options", "S3Storage"]
 
 log = logging.getLogger(__name__)
+
+_PROBE = "kimai-backup-probe"
 
 
 class S3Storage:
@@ -147,7 +149,7 @@ class S3Storage:
             swept.append(key)
         return tuple(swept)
 
-    def remarks(self, now: datetime, days: int) -> Iterator[tuple[str, str, str]]:
+    def remarks(self, now: datetime, days: int) -> Iterator[notes.Note]:
         """What to know of the store: what, what was seen, the mend. `days`: how long backups are to be kept there.
 
         Raises `StorageFailed`; what the key may not ask is passed over.
@@ -161,7 +163,11 @@ class S3Storage:
         locks = self._bucket.asked(lambda: client.get_object_lock_configuration(Bucket=bucket))
         yield from notes.versions(versioned, rules)
         yield from notes.lifecycle(rules, self._bucket.head, days)
-        yield from notes.lock(locks, options.lock_mode, options.lock_days, days)
+        locking = [*notes.lock(locks, options.lock_mode, options.lock_days, days)]
+        yield from locking
+        if all(note.exit_code is Exit.DONE for note in locking):
+            self._uploads.rehearse(_PROBE)
+            yield notes.Note("uploads to s3", "can be begun as archives are, listed and given up")
 
 
 def _locked(found: Mapping[str, Any]) -> str | None:

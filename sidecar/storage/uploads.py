@@ -96,6 +96,18 @@ class Uploads:
             MultipartUpload={"Parts": [{"PartNumber": n, "ETag": upload.etags[n]} for n in sorted(upload.etags)]},
         )
 
+    def rehearse(self, key: str) -> None:
+        """Begin an upload as an archive's, look for it and give it up: what a small object needs no rights for."""
+        with self._bucket.explained("begin an upload"):
+            client, at = self._bucket.client, self._bucket.at(key)
+            begun = client.create_multipart_upload(**self._labels(key, hashlib.sha256().hexdigest(), as_archive=True))
+        try:
+            with self._bucket.explained("list the unfinished uploads"):
+                client.list_multipart_uploads(Bucket=self._bucket.name, Prefix=at["Key"])
+        finally:
+            with self._bucket.explained("give up an upload"):
+                client.abort_multipart_upload(**at, UploadId=begun["UploadId"])
+
     def forget(self, key: str) -> None:
         """Give up what was cut off of the upload of this key, if anything was."""
         upload = self._unfinished.pop(key, None)
@@ -121,20 +133,20 @@ class Uploads:
             self._bucket.client.delete_object(**self._bucket.at(key))
             raise StorageAway(f"bucket {self._bucket.name} did not keep {key} as it was given")
 
-    def _labels(self, key: str, digest: str) -> dict[str, Any]:
+    def _labels(self, key: str, digest: str, *, as_archive: bool = False) -> dict[str, Any]:
         options = self._bucket.options
         labels: dict[str, Any] = {
             **self._bucket.at(key),
             "Metadata": {DIGEST: digest},
             "ContentType": "application/json" if key.endswith(".json") else "application/octet-stream",
         }
-        if options.storage_class and options.is_archive(key):
+        if options.storage_class and (as_archive or options.is_archive(key)):
             labels["StorageClass"] = options.storage_class
         if options.sse:
             labels["ServerSideEncryption"] = options.sse
         if options.sse_kms_key_id:
             labels["SSEKMSKeyId"] = options.sse_kms_key_id
-        if options.lock_mode and options.is_backup(key):
+        if options.lock_mode and (as_archive or options.is_backup(key)):
             labels["ObjectLockMode"] = options.lock_mode
             labels["ObjectLockRetainUntilDate"] = datetime.now(UTC) + timedelta(days=options.lock_days)
         return labels

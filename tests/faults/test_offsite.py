@@ -2,6 +2,7 @@
 
 import json
 import signal
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -372,5 +373,49 @@ def test_the_doctor_tells_of_the_store(offsite: Site) -> None:
     assert found["target s3"]["seen"] == "writes, reads, lists and deletes"
     assert found["clock of s3"]["seen"] == "as ours"
     assert "are off" in found["versions in s3"]["seen"]
+    assert found["uploads to s3"]["good"]
     ran = offsite.run("doctor", S3_ENDPOINT_URL=nowhere())
     assert ran.code == 6
+
+
+def test_the_doctor_fails_where_a_lock_is_asked_for_and_the_bucket_has_none(offsite: Site) -> None:
+    ran = offsite.run("doctor", "--json", S3_OBJECT_LOCK_MODE="GOVERNANCE", S3_OBJECT_LOCK_DAYS="3")
+    assert ran.code == 6, ran.said
+    [lock] = [row for row in ran.json() if row["what"] == "object lock in s3"]
+    assert not lock["good"]
+    assert "unset S3_OBJECT_LOCK_MODE" in lock["mend"]
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "says"),
+    [
+        ("POST", "uploads", "can't begin an upload"),
+        ("GET", "uploads", "can't list the unfinished uploads"),
+        ("DELETE", "uploadId", "can't give up an upload"),
+    ],
+)
+def test_the_doctor_tries_what_only_a_large_archive_needs(
+    offsite: Site, s3_store: Store, method: str, query: str, says: str
+) -> None:
+    def choose(request: Any) -> Answer | None:
+        return Answer(403, "AccessDenied") if (request.method, query in request.path) == (method, True) else None
+
+    with HttpProxy(s3_store.port, choose) as proxy:
+        ran = offsite.run("doctor", S3_ENDPOINT_URL=proxy.url, BACKUP_DIR="")
+    assert ran.code == 6, ran.said
+    assert says in ran.said
+
+
+def test_the_doctor_s_upload_bears_what_archives_bear(s3_store: Store, tmp_path: Path) -> None:
+    bucket = s3_store.bucket(locking=True)
+    s3 = s3_storage(s3_store, tmp_path, bucket=bucket, storage_class="STANDARD_IA", lock_mode="GOVERNANCE", lock_days=2)
+    begun: list[dict[str, Any]] = []
+    client = s3._bucket.client._client  # type: ignore[attr-defined]
+    client.meta.events.register(
+        "provide-client-params.s3.CreateMultipartUpload", lambda params, **_: begun.append(params)
+    )
+    found = {note.what: note for note in s3.remarks(datetime.now(UTC), 60)}
+    assert found["uploads to s3"].exit_code == 0
+    [asked] = begun
+    assert (asked["StorageClass"], asked["ObjectLockMode"]) == ("STANDARD_IA", "GOVERNANCE")
+    assert s3_store.client().list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
