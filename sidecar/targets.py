@@ -231,7 +231,9 @@ class Targets:
         """What to know of the S3 store, and whether archives can be uploaded to it as the settings say."""
         if self.s3 is None:
             return []
-        return self.s3.remarks(now, self.policy_of("s3").days)
+        policy = self.policy_of("s3")
+        by_calendar = any((policy.daily, policy.weekly, policy.monthly, policy.yearly))
+        return self.s3.remarks(now, policy.days, by_calendar=by_calendar)
 
     def _options(self, bucket: str) -> "Options":
         from sidecar.storage.s3 import Options

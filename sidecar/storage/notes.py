@@ -1,12 +1,13 @@
 """What of an S3 bucket would surprise whoever keeps backups in it: its clock, versions, rules that delete, locks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
 from sidecar.errors import Exit
 
+_FROZEN = {"GLACIER", "DEEP_ARCHIVE"}
 _SKEW = 300
 """Seconds; Amazon's store refuses signatures from 900 on."""
 
@@ -62,20 +63,42 @@ def versions(found: Mapping[str, Any] | None, rules: Mapping[str, Any] | None) -
         )
 
 
-def lifecycle(rules: Mapping[str, Any] | None, prefix: str, days: int) -> Iterator[Note]:
-    """Rules of the bucket that would delete our backups before their time. `days`: 0 means never."""
+def lifecycle(rules: Mapping[str, Any] | None, prefix: str, days: int, *, by_calendar: bool = False) -> Iterator[Note]:
+    """Rules of the bucket that delete our backups, or move them where they can't be read.
+
+    `days` is how long age keeps them, 0: for ever; `by_calendar`: some are kept longer, by day, week, month or year.
+    """
     for rule in _enabled(rules):
         scope = _prefix_of(rule)
-        expires = rule.get("Expiration", {})
-        if not (prefix.startswith(scope) or scope.startswith(prefix)) or not ({"Days", "Date"} & expires.keys()):
-            continue
-        after = expires.get("Days")
-        if after is None or days == 0 or after <= days:
-            when = f"after {after} days" if after is not None else f"on {expires['Date']:%Y-%m-%d}"
+        if prefix.startswith(scope) or scope.startswith(prefix):
+            name = f"rule {rule.get('ID', 'without a name')}"
+            yield from _expiring(name, rule.get("Expiration", {}), days, by_calendar=by_calendar)
+            yield from _moving(name, rule.get("Transitions", ()))
+
+
+def _expiring(name: str, expires: Mapping[str, Any], days: int, *, by_calendar: bool) -> Iterator[Note]:
+    if not {"Days", "Date"} & expires.keys():
+        return
+    after = expires.get("Days")
+    when = f"after {after} days" if after is not None else f"on {expires['Date']:%Y-%m-%d}"
+    seen = f"{name} deletes backups {when}, and knows nothing of RETENTION_MIN_KEEP"
+    if after is None or days == 0 or by_calendar or after <= days:
+        yield Note(
+            "lifecycle in s3",
+            f"{seen}, nor of any other retention",
+            "Take that rule away, or limit it to another prefix.",
+        )
+    else:
+        yield Note("lifecycle in s3", seen)
+
+
+def _moving(name: str, transitions: Iterable[Mapping[str, Any]]) -> Iterator[Note]:
+    for each in transitions:
+        if each.get("StorageClass") in _FROZEN:
             yield Note(
                 "lifecycle in s3",
-                f"rule {rule.get('ID', 'without a name')} deletes backups {when}, whatever retention says",
-                "Take that rule away, or limit it to another prefix.",
+                f"{name} moves backups to {each['StorageClass']}: from then on they can't be verified"
+                " or restored until the store has brought them back",
             )
 
 

@@ -149,8 +149,9 @@ class S3Storage:
             swept.append(key)
         return tuple(swept)
 
-    def remarks(self, now: datetime, days: int) -> Iterator[notes.Note]:
-        """What to know of the store: what, what was seen, the mend. `days`: how long backups are to be kept there.
+    def remarks(self, now: datetime, days: int, *, by_calendar: bool = False) -> Iterator[notes.Note]:
+        """What to know of the store: what, what was seen, the mend. `days`: how long backups are to be kept there, 0:
+        for ever; `by_calendar`: some of them longer.
 
         Raises `StorageFailed`; what the key may not ask is passed over.
         """
@@ -162,7 +163,7 @@ class S3Storage:
         rules = self._bucket.asked(lambda: client.get_bucket_lifecycle_configuration(Bucket=bucket))
         locks = self._bucket.asked(lambda: client.get_object_lock_configuration(Bucket=bucket))
         yield from notes.versions(versioned, rules)
-        yield from notes.lifecycle(rules, self._bucket.head, days)
+        yield from notes.lifecycle(rules, self._bucket.head, days, by_calendar=by_calendar)
         locking = [*notes.lock(locks, options.lock_mode, options.lock_days, days)]
         yield from locking
         if all(note.exit_code is Exit.DONE for note in locking):
