@@ -48,7 +48,8 @@ class S3Storage:
         """Store the source under the key, all or nothing, then ask the store what it has.
 
         A large file goes in parts. Where the store falls silent on the way, the next `put` of the same file goes
-        on with the parts that are lacking, and `delete` gives them up. Raises `StorageFailed`.
+        on with the parts that are lacking, and `delete` gives them up. Whoever gives a `sha256` is the only one to
+        put that key: what bears another digest then, or none, is a failure. Raises `StorageFailed`.
         """
         check_key(key)
         with self._bucket.explained(f"store {key}"):
@@ -57,10 +58,10 @@ class S3Storage:
                 return
             with open_source(source) as stream:
                 if os.fstat(stream.fileno()).st_size <= PART:
-                    self._uploads.put_whole(key, stream.read())
+                    self._uploads.put_whole(key, stream.read(), exactly=sha256 is not None)
                     return
                 digest = sha256 or hashlib.file_digest(stream, "sha256").hexdigest()
-                self._uploads.put_parts(key, stream.fileno(), digest)
+                self._uploads.put_parts(key, stream.fileno(), digest, exactly=sha256 is not None)
 
     def open(self, key: str) -> BinaryIO:
         """Give the object's bytes, checked against their SHA-256: a small one from memory, a large one `Spooled`.

@@ -33,15 +33,15 @@ class Uploads:
         self._bucket = bucket
         self._unfinished: dict[str, Upload] = {}
 
-    def put_whole(self, key: str, data: bytes) -> None:
-        """Store a small object by one request."""
+    def put_whole(self, key: str, data: bytes, *, exactly: bool = False) -> None:
+        """Store a small object by one request; `exactly`: no other put of the same key can have come after it."""
         digest = hashlib.sha256(data).hexdigest()
         # No `bytes`: these botocore would copy once more into the request.
         body: Any = bytearray(data)
         self._bucket.client.put_object(**self._labels(key, digest), **_md5(body), Body=body)
-        self._ask_back(key, len(data), digest)
+        self._ask_back(key, len(data), digest, exactly=exactly)
 
-    def put_parts(self, key: str, descriptor: int, digest: str) -> None:
+    def put_parts(self, key: str, descriptor: int, digest: str, *, exactly: bool = False) -> None:
         """Store an open file in parts; where the store falls silent, those that it has are kept for the next try."""
         status = os.fstat(descriptor)
         source = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, digest)
@@ -66,7 +66,7 @@ class Uploads:
         except BaseException:
             self.give_up(key, upload.id)
             raise
-        self._ask_back(key, status.st_size, digest)
+        self._ask_back(key, status.st_size, digest, exactly=exactly)
 
     def _send(self, key: str, upload: Upload, descriptor: int, size: int) -> None:
         def send(part: Span) -> None:
@@ -124,12 +124,18 @@ class Uploads:
         except StorageFailed as error:
             log.warning("parts of %s may be left in %s: %s", key, self._bucket.name, error)
 
-    def _ask_back(self, key: str, size: int, digest: str) -> None:
+    def _ask_back(self, key: str, size: int, digest: str, *, exactly: bool) -> None:
         """Whatever the store said, what it holds is what counts."""
         found = self._bucket.look(key)
         if found is not None and found[1] not in (digest, None):
-            return  # another put of the same key was later
-        if found is None or found[0] != size:
+            if not exactly:
+                return  # another put of the same key was later
+            # Not ours, so it is not taken away here.
+            raise StorageFailed(
+                f"bucket {self._bucket.name} holds another {key} than was given to it: its SHA-256 differs",
+                mend="Look whether another machine backs up under the same BACKUP_INSTANCE.",
+            )
+        if found is None or found[0] != size or (exactly and found[1] is None):
             self._bucket.client.delete_object(**self._bucket.at(key))
             raise StorageAway(f"bucket {self._bucket.name} did not keep {key} as it was given")
 
