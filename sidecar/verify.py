@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sidecar import __version__, names
 from sidecar.archive.reader import ArchiveReader
 from sidecar.catalog import Backup, Catalog, Copy, Stray, read_manifest
-from sidecar.errors import Damaged, Exit, NoSuchBackup, StorageFailed
+from sidecar.errors import Damaged, Exit, NoSuchBackup, ObjectNotFound, StorageFailed
 from sidecar.report.progress import Progress
 from sidecar.republish import read_whole
 from sidecar.state import DamagedArchive, State, learnt
@@ -37,12 +37,16 @@ class Verified:
 
 
 def verify(storages: Sequence[Storage], backups: Sequence[Backup], fetch: Fetch, progress: Progress) -> list[Verified]:
-    """Check every copy of these backups. What is damaged, or can't be read, is told in the result."""
+    """Check every copy of these backups. What is damaged, or can't be read, is told in the result.
+
+    What is deleted meanwhile, as prune may do, is no copy any more, and none of the result.
+    """
     by_name = {storage.name: storage for storage in storages}
     return [
-        _verify_copy(by_name[copy.target], backup, copy, fetch, progress)
+        found
         for backup in backups
         for copy in backup.copies
+        if (found := _verify_copy(by_name[copy.target], backup, copy, fetch, progress)) is not None
     ]
 
 
@@ -72,7 +76,7 @@ def remember(state: State, copies: Sequence[Verified], orphans: Sequence[Verifie
     state.change_damaged(learnt(read, damaged))
 
 
-def _verify_copy(storage: Storage, backup: Backup, copy: Copy, fetch: Fetch, progress: Progress) -> Verified:
+def _verify_copy(storage: Storage, backup: Backup, copy: Copy, fetch: Fetch, progress: Progress) -> Verified | None:
     key, size = copy.archive_key, copy.size
     progress.phase(f"verify {backup.id} on {storage.name}", total=None)
     problem = None
@@ -84,10 +88,26 @@ def _verify_copy(storage: Storage, backup: Backup, copy: Copy, fetch: Fetch, pro
     except Damaged as error:
         problem = str(error)
         log.error("%s on %s is damaged: %s", backup.id, storage.name, error)  # noqa: TRY400 - one line
-    except StorageFailed as error:
+    except (NoSuchBackup, StorageFailed) as error:
+        if isinstance(error, NoSuchBackup | ObjectNotFound) and _are_gone(storage, names.manifest_key(backup.id), key):
+            log.warning("%s on %s is gone meanwhile", backup.id, storage.name)
+            return None
         log.error("%s on %s can't be read: %s", backup.id, storage.name, error)  # noqa: TRY400 - one line
         return Verified(str(backup.id), storage.name, key, size, f"can't be read: {error}", unread=True)
     return Verified(str(backup.id), storage.name, key, size, problem)
+
+
+def _are_gone(storage: Storage, *keys: str) -> bool:
+    try:
+        for key in keys:
+            try:
+                storage.stat(key)
+            except ObjectNotFound:
+                continue
+            return False
+    except StorageFailed:
+        return False  # nobody knows
+    return True
 
 
 def _verify_orphan(storage: Storage, stray: Stray, fetch: Fetch, progress: Progress) -> Verified:
