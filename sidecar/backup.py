@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
+from io import FileIO
 from pathlib import Path
 
 import msgspec
@@ -177,7 +178,7 @@ def _pack(job: Job, backup_id: BackupId, kimai: Kimai, before: Before, spooled: 
     """Write the archive, beginning again where a table was altered under the snapshot."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with take(job.connect, job.connections) as snapshot, spooled.open("wb", buffering=0) as file:
+            with take(job.connect, job.connections) as snapshot, _opened(spooled) as file:
                 job.progress.phase("database", unit="items")
                 dump = Dump(snapshot, tool_version=__version__, advance=job.progress.advance)
                 pack = Pack(backup_id, kimai, dump, job.instance, lambda: before.survey(job.instance), job.progress)
@@ -189,6 +190,14 @@ def _pack(job: Job, backup_id: BackupId, kimai: Kimai, before: Before, spooled: 
                 raise
             log.warning("the dump begins again: %s", error)
     raise AssertionError  # the last attempt returns or raises
+
+
+def _opened(path: Path) -> FileIO:
+    try:
+        return path.open("wb", buffering=0)
+    except OSError as error:
+        # A disk that went away since the file was made.
+        raise SpoolFailed(f"{path} can't be written: {error.strerror}", mend="Look at that disk.") from error
 
 
 def _sync(descriptor: int, path: Path) -> None:

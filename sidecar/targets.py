@@ -4,7 +4,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -125,10 +125,18 @@ class Targets:
             if isinstance(stream, Spooled):
                 yield stream.path
                 return
-            with tempfile.TemporaryDirectory(prefix=_FETCHED, dir=self._spool_folder()) as folder:
+            data = stream.read()
+        with ExitStack() as held:
+            spool = self._spool_folder()
+            try:
+                folder = held.enter_context(tempfile.TemporaryDirectory(prefix=_FETCHED, dir=spool))
                 path = Path(folder) / key
-                path.write_bytes(stream.read())
-                yield path
+                path.write_bytes(data)
+            except OSError as error:
+                raise StorageFailed(
+                    f"{key} can't be fetched into {spool}: {error.strerror}", mend="Make room in BACKUP_STATE_DIR."
+                ) from error
+            yield path
 
     # ── Where archives grow ──────────────────────────────────────────────────────────────────────────────────
 

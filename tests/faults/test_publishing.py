@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -15,7 +16,7 @@ from sidecar import restore
 from sidecar.app import App
 from sidecar.database.dump import Dump
 from sidecar.database.server import DefinitionChanged
-from sidecar.errors import Exit, Interrupted, Refused, StorageAway, StorageFailed, Unreachable
+from sidecar.errors import Exit, Interrupted, Refused, SpoolFailed, StorageAway, StorageFailed, Unreachable
 from sidecar.kimai.local import LocalConsole
 from sidecar.manifest import BackupId, Kimai
 from sidecar.names import archive_key
@@ -199,6 +200,23 @@ def test_a_disk_that_tells_only_at_the_end_that_it_is_full(
     with pytest.raises(StorageFailed, match="No space left on device"):
         use_case.backup(on(job, target))
     assert target.names() == []
+    assert site.shelf() == []
+
+
+def test_a_disk_that_goes_away_before_the_archive_begins(
+    job: use_case.Job, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.open
+
+    def gone(path: Path, mode: str = "r", *rest: Any, **others: Any) -> Any:
+        if path.suffix == ".part" and mode == "wb" and path.parent == site.backups:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return real(path, mode, *rest, **others)
+
+    monkeypatch.setattr(Path, "open", gone)
+    with pytest.raises(SpoolFailed, match="can't be written: Input/output error"):
+        use_case.backup(on(job, Recording("one")))
+    monkeypatch.undo()
     assert site.shelf() == []
 
 

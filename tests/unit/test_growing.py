@@ -136,6 +136,28 @@ def targets(tmp_path: Path, **settings: str) -> App:
     return App.load(folders | settings)
 
 
+def test_what_is_fetched_from_afar_and_finds_no_room_is_a_failure_of_storage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = targets(tmp_path, S3_BUCKET="backups").targets
+    s3 = MemoryStorage("s3")
+    s3.put(KEY, b"archive")
+    with found.fetch(s3, KEY) as path:
+        assert path.read_bytes() == b"archive"
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StorageFailed, match=r"No space left on device.*BACKUP_STATE_DIR"), found.fetch(s3, KEY):
+        pass
+    assert list((tmp_path / "state" / "spool").iterdir()) == []
+    # What whoever reads it runs into is his own.
+    monkeypatch.undo()
+    with pytest.raises(OSError, match="his own"), found.fetch(s3, KEY):
+        raise OSError("his own")
+
+
 @pytest.mark.parametrize("settings", [{}, {"S3_BUCKET": "backups"}, {"S3_BUCKET": "backups", "BACKUP_DIR": ""}])
 def test_on_the_same_disk_or_without_another_target_there_is_no_elsewhere(
     tmp_path: Path, settings: dict[str, str]
