@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -60,8 +61,9 @@ class Outcome:
     """How a backup ended: its manifest, where it lies, what was pruned, and the exit code.
 
     `failed` are targets by name that did not take all they should have, `shrank` tells what the backup before this one
-    had and this one lacks, `republished` what became of archives that had no manifest; `sent` are earlier backups that
-    a target had missed, `damaged` those that could not be sent as they are damaged here, or can't be read.
+    had and this one lacks, `republished` what became of archives that had no manifest. `sent` are earlier backups that
+    a target had missed, `left` those that are still to be sent, `damaged` those that could not be sent, as they are
+    damaged here or can't be read.
     """
 
     manifest: Manifest
@@ -69,6 +71,7 @@ class Outcome:
     failed: dict[str, StorageFailed] = field(default_factory=dict)
     republished: Republished = field(default_factory=Republished)
     sent: list[str] = field(default_factory=list)
+    left: list[BackupId] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
     pruned: list[Pruned] = field(default_factory=list)
     shrank: str | None = None
@@ -80,7 +83,8 @@ class Outcome:
         manifest = self.manifest
         lacks = manifest.missing or manifest.unreadable or manifest.changed or manifest.database.unreadable
         prune_failed = any(result.failure for result in self.pruned)
-        return Exit.PARTIAL if lacks or self.failed or self.damaged or prune_failed else Exit.DONE
+        in_part = lacks or self.failed or self.left or self.damaged or prune_failed
+        return Exit.PARTIAL if in_part else Exit.DONE
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ class Rehearsal:
 
 def backup(job: Job, *, with_prune: bool = True) -> Outcome:
     """Make one backup and publish it on every target. Raises `StorageFailed` where no target took it."""
+    began = time.monotonic()
     with job.state.lock("backup"):
         job.state.refuse_while_restoring()
         job.spool.sweep(datetime.now(UTC))
@@ -119,7 +124,7 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
         outcome = Outcome(archive.manifest, published.targets, {**archive.failed, **published.failed})
         _tell(outcome)
         _publish_again(job, outcome)
-        rotten = _send_missed(job, outcome)
+        rotten = _send_missed(job, outcome, lambda: time.monotonic() - began)
         tables = {table.name for table in archive.manifest.database.tables}
         outcome.shrank = before.why_not_prune(lacks_of(archive.manifest), tables)
         # Why old backups stay: this one missed a target, or lacks what the one before it had (invariant 2).
@@ -133,7 +138,8 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
                 datetime.now(UTC),
                 job.tz,
                 dry_run=False,
-                apart=outcome.republished.fresh,
+                # What is still to be sent is not lost before it was.
+                apart=outcome.republished.fresh | {(job.storages[0].name, each) for each in outcome.left},
                 damaged=job.state.damaged_archives() + rotten,
             )
         elif with_prune:
@@ -249,7 +255,7 @@ def _publish_again(job: Job, outcome: Outcome) -> None:
     outcome.failed |= outcome.republished.failed
 
 
-def _send_missed(job: Job, outcome: Outcome) -> list[DamagedArchive]:
+def _send_missed(job: Job, outcome: Outcome, seconds_gone: Callable[[], float]) -> list[DamagedArchive]:
     """To each target that took this backup, those that it had missed of the first one's, which is the local one.
 
     What is not fit to be sent is given, as prune must not count it; what of it is damaged is kept in mind for later.
@@ -262,8 +268,17 @@ def _send_missed(job: Job, outcome: Outcome) -> list[DamagedArchive]:
         if target.name in outcome.targets:
             policy = job.policy_of(target.name)
             sent = send_missed(
-                source, target, job.instance_name, policy, datetime.now(UTC), job.tz, job.fetch, job.progress
+                source,
+                target,
+                job.instance_name,
+                policy,
+                datetime.now(UTC),
+                job.tz,
+                job.fetch,
+                job.progress,
+                seconds_gone,
             )
+            outcome.left += sent.left
             outcome.sent += sent.ids
             if sent.failed is not None:
                 outcome.failed[target.name] = sent.failed

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
@@ -10,7 +11,7 @@ from pathlib import Path
 from sidecar import __version__
 from sidecar.catalog import Backup, catalog, read_manifest
 from sidecar.errors import Damaged, ObjectNotFound, StorageFailed
-from sidecar.manifest import Archive, Manifest
+from sidecar.manifest import Archive, BackupId, Manifest
 from sidecar.publish import put_backup
 from sidecar.report.progress import Progress
 from sidecar.retention import Candidate, Policy, plan
@@ -19,17 +20,22 @@ from sidecar.storage.base import Fetch, Storage
 
 log = logging.getLogger(__name__)
 
+HOURS = 6
+"""How long after a run's beginning one more is begun: it holds the lock, which the next night's run is to find free."""
+
 
 @dataclass
 class Sent:
     """The IDs that a target has now got, what ended that early, and the local copies that could not be sent, by ID.
 
-    `looked_at` is every archive that was read to its end, by target and key: of those, what is unfit is damaged.
+    `left` are those that are still to be sent, as time was up. `looked_at` is every archive that was read to its end,
+    by target and key: of those, what is unfit is damaged.
     """
 
     ids: list[str] = field(default_factory=list)
     failed: StorageFailed | None = None
     unfit: dict[str, DamagedArchive] = field(default_factory=dict)
+    left: list[BackupId] = field(default_factory=list)
     looked_at: set[tuple[str, str]] = field(default_factory=set)
 
 
@@ -54,14 +60,26 @@ def send_missed(
     tz: tzinfo,
     fetch: Fetch,
     progress: Progress,
+    seconds_gone: Callable[[], float],
 ) -> Sent:
     """Put on the target what `source` holds and the target's own retention would keep, newest first.
 
-    A copy is sent only where it is whole: what is damaged must not look like a second, whole one.
+    A copy is sent only where it is whole: what is damaged must not look like a second, whole one. `seconds_gone` since
+    the run began: after `HOURS` no further one is begun.
     """
     sent = Sent()
     try:
-        for backup in _missing(source, target, instance, policy, now, tz):
+        missing = _missing(source, target, instance, policy, now, tz)
+        for number, backup in enumerate(missing):
+            if seconds_gone() > HOURS * 3600:
+                sent.left = [each.id for each in missing[number:]]
+                log.warning(
+                    "%s earlier backups are still to be sent to %s: the run began %s hours ago, the next one goes on",
+                    len(sent.left),
+                    target.name,
+                    HOURS,
+                )
+                break
             progress.phase(f"send {backup.id} to {target.name}")
             try:
                 _send(source, target, backup, fetch)

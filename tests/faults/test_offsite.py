@@ -98,6 +98,24 @@ def test_what_s3_missed_in_three_runs_is_there_after_the_next(offsite: Site, s3_
     assert "had missed" not in ran.said
 
 
+def test_what_is_still_to_be_sent_is_told_by_exit_3_and_not_pruned(
+    offsite: Site, s3_store: Store, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sidecar import backup as use_case
+    from sidecar.app import App
+    from sidecar.report.progress import progress
+
+    old = backup_id("20200101", instance="kimai")
+    shelve_local(offsite, old)
+    keeping = {"RETENTION_DAYS": "1", "RETENTION_MIN_KEEP": "1", "S3_RETENTION_DAYS": "0"}
+    monkeypatch.setattr("sidecar.missed.HOURS", 0)
+    with progress(quiet=True) as quiet:
+        outcome = use_case.backup(App.load(offsite.environment | keeping).backup_job(quiet))
+    assert (outcome.left, outcome.exit_code, outcome.not_pruned) == ([old], 3, None)
+    assert ids_in(in_bucket(s3_store, bucket)) == [outcome.manifest.id]
+    assert str(old) in offsite.ids()
+
+
 def test_what_s3_would_not_keep_is_not_sent_after(offsite: Site, s3_store: Store, bucket: str) -> None:
     for day in ("20200101", "20200102"):
         shelve_local(offsite, backup_id(day, instance="kimai"))

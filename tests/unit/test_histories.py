@@ -123,6 +123,7 @@ class World:
                 UTC,
                 self.fetch,
                 shown,
+                lambda: 0,
             )
         assert not sent.unfit
 

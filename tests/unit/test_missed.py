@@ -12,7 +12,7 @@ import pytest
 
 from sidecar.errors import ObjectNotFound, StorageAway, StorageFailed
 from sidecar.manifest import Archive, BackupId, encode
-from sidecar.missed import Sent, send_missed
+from sidecar.missed import HOURS, Sent, send_missed
 from sidecar.names import archive_key, manifest_key
 from sidecar.report.progress import progress
 from sidecar.retention import Policy
@@ -56,9 +56,23 @@ def fetch(tmp_path: Path) -> Any:
     return fetched
 
 
-def send(local: Local, s3: MemoryStorage, fetch: Any) -> Sent:
+def send(local: Local, s3: MemoryStorage, fetch: Any, *, an_upload_takes: float = 0) -> Sent:
+    def seconds_gone() -> float:
+        return an_upload_takes * len([found for found in s3.list() if found.key.endswith(".zip")])
+
     with progress(quiet=True) as shown:
-        return send_missed(local, s3, "prod", Policy(), NOW, UTC, fetch, shown)
+        return send_missed(local, s3, "prod", Policy(), NOW, UTC, fetch, shown, seconds_gone)
+
+
+def test_a_slow_line_is_not_waited_for_all_night_and_the_next_run_goes_on(
+    fetch: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    local, s3 = Local(), MemoryStorage("s3")
+    sent = send(local, s3, fetch, an_upload_takes=HOURS * 3600 + 1)
+    assert (sent.ids, sent.left, sent.failed) == ([str(NEW)], [MIDDLE, OLD], None)
+    assert "2 earlier backups are still to be sent to s3" in caplog.text
+    again = send(local, s3, fetch)
+    assert (again.ids, again.left) == ([str(MIDDLE), str(OLD)], [])
 
 
 @pytest.mark.parametrize("key", [manifest_key(MIDDLE), archive_key(MIDDLE)])
