@@ -9,9 +9,10 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 
 from sidecar import __version__
-from sidecar.catalog import Backup, catalog, read_manifest
+from sidecar.catalog import PROOF_LIMIT, Backup, catalog, read_manifest
 from sidecar.errors import Damaged, ObjectNotFound, StorageFailed
 from sidecar.manifest import Archive, BackupId, Manifest
+from sidecar.names import proof_key
 from sidecar.publish import put_backup
 from sidecar.report.progress import Progress
 from sidecar.retention import Candidate, Policy, plan
@@ -110,7 +111,7 @@ def _missing(
         backup for backup in catalog([source], instance).backups if backup.id not in present and not backup.damaged
     ]
     candidates = [Candidate(backup.id, backup.proven, backup.damaged) for backup in there]
-    candidates += [Candidate(backup.id) for backup in missing]
+    candidates += [Candidate(backup.id, backup.proven) for backup in missing]
     kept = {decision.id for decision in plan(candidates, policy, now, tz) if decision.keep}
     return [backup for backup in missing if backup.id in kept]
 
@@ -125,6 +126,23 @@ def _send(source: Storage, target: Storage, backup: Backup, fetch: Fetch) -> Non
         except (Damaged, StorageFailed) as error:
             raise _Unfit(error) from error
         put_backup(target, backup.copies[0].archive_key, backup.id, manifest, archive, path)
+    if backup.proven and (proof := _proof(source, backup)) is not None:
+        # It is of the archive, wherever that lies: retention there is not to give up the newest proven one.
+        target.put(proof_key(backup.id), proof)
+
+
+def _proof(source: Storage, backup: Backup) -> bytes | None:
+    """The proof beside the source's copy; without one that can be read the backup is sent all the same."""
+    try:
+        with source.open(proof_key(backup.id)) as stream:
+            found = stream.read(PROOF_LIMIT + 1)
+    except (Damaged, StorageFailed) as error:
+        log.warning("the proof of %s is not sent: %s", backup.id, error)
+        return None
+    if len(found) > PROOF_LIMIT:
+        log.warning("the proof of %s is not sent: it is larger than %s bytes", backup.id, PROOF_LIMIT)
+        return None
+    return found
 
 
 def _whole_copy(source: Storage, backup: Backup, fetch: Fetch, held: ExitStack) -> tuple[Manifest, Archive, Path]:

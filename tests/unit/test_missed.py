@@ -10,10 +10,11 @@ from typing import Any, BinaryIO
 import msgspec
 import pytest
 
+from sidecar.catalog import catalog
 from sidecar.errors import ObjectNotFound, StorageAway, StorageFailed
 from sidecar.manifest import Archive, BackupId, encode
 from sidecar.missed import HOURS, Sent, send_missed
-from sidecar.names import archive_key, manifest_key
+from sidecar.names import archive_key, manifest_key, proof_key
 from sidecar.report.progress import progress
 from sidecar.retention import Policy
 from sidecar.storage.base import Source, Storage
@@ -73,6 +74,40 @@ def test_a_slow_line_is_not_waited_for_all_night_and_the_next_run_goes_on(
     assert "2 earlier backups are still to be sent to s3" in caplog.text
     again = send(local, s3, fetch)
     assert (again.ids, again.left) == ([str(MIDDLE), str(OLD)], [])
+
+
+def test_a_proof_goes_along_after_the_manifest(fetch: Any) -> None:
+    class Noting(MemoryStorage):
+        stored: list[str] = []  # noqa: RUF012 - one of them
+
+        def put(self, key: str, source: Source, sha256: str | None = None) -> None:
+            super().put(key, source)
+            self.stored.append(key)
+
+    local, s3 = Local(), Noting("s3")
+    local.put(proof_key(MIDDLE), b"the proof")
+    send(local, s3, fetch)
+    assert s3.stored[2:5] == [archive_key(MIDDLE), manifest_key(MIDDLE), proof_key(MIDDLE)]
+    assert s3.open(proof_key(MIDDLE)).read() == b"the proof"
+    assert [backup.id for backup in catalog([s3], "prod").backups if backup.proven] == [MIDDLE]
+    assert len(s3.stored) == 7
+
+
+def test_the_newest_proven_one_is_sent_however_old(fetch: Any) -> None:
+    local, s3 = Local(), MemoryStorage("s3")
+    for day in ("20200102", "20200101"):
+        local.shelve(backup_id(day))
+        local.put(proof_key(backup_id(day)), b"the proof")
+    sent = send(local, s3, fetch)
+    assert sent.ids == [str(each) for each in (NEW, MIDDLE, OLD, backup_id("20200102"))]
+
+
+def test_a_proof_that_can_not_be_read_keeps_no_backup_from_being_sent(fetch: Any) -> None:
+    local, s3 = Local(), MemoryStorage("s3")
+    local.put(proof_key(MIDDLE), b"the proof")
+    local.faults[proof_key(MIDDLE)] = StorageFailed("can't open it: Permission denied")
+    sent = send(local, s3, fetch)
+    assert (sent.ids, sent.failed, sent.unfit) == ([str(NEW), str(MIDDLE), str(OLD)], None, {})
 
 
 @pytest.mark.parametrize("key", [manifest_key(MIDDLE), archive_key(MIDDLE)])
