@@ -118,7 +118,7 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
         def pack(spooled: Path) -> Manifest:
             return _pack(job, backup_id, kimai, before, spooled)
 
-        with grown(job.spool, job.storages, archive_key(backup_id), pack) as archive:
+        with grown(job.spool, job.storages, archive_key(backup_id), pack, needed=before.size) as archive:
             _check_unchanged(job, archive.manifest)
             published = publish(archive.storages, archive.manifest, archive.path, job.progress)
         outcome = Outcome(archive.manifest, published.targets, {**archive.failed, **published.failed})

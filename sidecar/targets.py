@@ -155,18 +155,26 @@ class Targets:
                 log.error("target local failed: %s", error)  # noqa: TRY400 - one line
         return self._spool.spool(key)
 
-    def other_file(self, key: str, failed: Path) -> Path | None:
+    def other_file(self, key: str, failed: Path, needed: int) -> Path | None:
         """The same where the local target, whose file failed, can fail alone.
 
-        None without another target, and where BACKUP_STATE_DIR lies on the same disk.
+        None without another target, and where BACKUP_STATE_DIR lies on the same disk, or on one with less room than
+        `needed`, in bytes.
         """
         if self.local is None or self.s3 is None or failed.parent != self._settings.backup_dir:
             return None
         try:
-            if _same_disk(self._spool_folder(), failed.parent):
+            folder = self._spool_folder()
+            if _same_disk(folder, failed.parent):
+                return None
+            free = shutil.disk_usage(folder).free
+            if free < needed:
+                log.warning(
+                    "nor can an archive grow in %s: the last one has %s bytes, %s are free", folder, needed, free
+                )
                 return None
             return self._spool.spool(key)
-        except (ConfigurationError, StorageFailed) as error:
+        except (ConfigurationError, StorageFailed, OSError) as error:
             log.warning("nor can an archive grow in BACKUP_STATE_DIR: %s", error)
             return None
 
