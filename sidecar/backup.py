@@ -2,9 +2,11 @@
 
 import logging
 import os
+import time
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
+from io import FileIO
 from pathlib import Path
 
 import msgspec
@@ -28,7 +30,7 @@ from sidecar.publish import publish
 from sidecar.report.progress import Progress
 from sidecar.republish import Republished, republish
 from sidecar.retention import Policy
-from sidecar.state import State
+from sidecar.state import DamagedArchive, State, learnt
 from sidecar.storage.base import Fetch, Storage
 
 log = logging.getLogger(__name__)
@@ -59,8 +61,9 @@ class Outcome:
     """How a backup ended: its manifest, where it lies, what was pruned, and the exit code.
 
     `failed` are targets by name that did not take all they should have, `shrank` tells what the backup before this one
-    had and this one lacks, `republished` what became of archives that had no manifest; `sent` are earlier backups that
-    a target had missed, `damaged` those that could not be sent for that.
+    had and this one lacks, `republished` what became of archives that had no manifest. `sent` are earlier backups that
+    a target had missed, `left` those that are still to be sent, `damaged` those that could not be sent, as they are
+    damaged here or can't be read.
     """
 
     manifest: Manifest
@@ -68,6 +71,7 @@ class Outcome:
     failed: dict[str, StorageFailed] = field(default_factory=dict)
     republished: Republished = field(default_factory=Republished)
     sent: list[str] = field(default_factory=list)
+    left: list[BackupId] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
     pruned: list[Pruned] = field(default_factory=list)
     shrank: str | None = None
@@ -79,7 +83,8 @@ class Outcome:
         manifest = self.manifest
         lacks = manifest.missing or manifest.unreadable or manifest.changed or manifest.database.unreadable
         prune_failed = any(result.failure for result in self.pruned)
-        return Exit.PARTIAL if lacks or self.failed or self.damaged or prune_failed else Exit.DONE
+        in_part = lacks or self.failed or self.left or self.damaged or prune_failed
+        return Exit.PARTIAL if in_part else Exit.DONE
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,7 @@ class Rehearsal:
 
 def backup(job: Job, *, with_prune: bool = True) -> Outcome:
     """Make one backup and publish it on every target. Raises `StorageFailed` where no target took it."""
+    began = time.monotonic()
     with job.state.lock("backup"):
         job.state.refuse_while_restoring()
         job.spool.sweep(datetime.now(UTC))
@@ -112,13 +118,13 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
         def pack(spooled: Path) -> Manifest:
             return _pack(job, backup_id, kimai, before, spooled)
 
-        with grown(job.spool, job.storages, archive_key(backup_id), pack) as archive:
+        with grown(job.spool, job.storages, archive_key(backup_id), pack, needed=before.size) as archive:
             _check_unchanged(job, archive.manifest)
             published = publish(archive.storages, archive.manifest, archive.path, job.progress)
         outcome = Outcome(archive.manifest, published.targets, {**archive.failed, **published.failed})
         _tell(outcome)
         _publish_again(job, outcome)
-        _send_missed(job, outcome)
+        rotten = _send_missed(job, outcome, lambda: time.monotonic() - began)
         tables = {table.name for table in archive.manifest.database.tables}
         outcome.shrank = before.why_not_prune(lacks_of(archive.manifest), tables)
         # Why old backups stay: this one missed a target, or lacks what the one before it had (invariant 2).
@@ -132,7 +138,9 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
                 datetime.now(UTC),
                 job.tz,
                 dry_run=False,
-                apart=outcome.republished.fresh,
+                # What is still to be sent is not lost before it was.
+                apart=outcome.republished.fresh | {(job.storages[0].name, each) for each in outcome.left},
+                damaged=job.state.damaged_archives() + rotten,
             )
         elif with_prune:
             log.warning("nothing is pruned: %s", outcome.not_pruned)
@@ -157,7 +165,10 @@ def rehearse(job: Job, *, with_prune: bool = True) -> Rehearsal:
         coming = _new_id(job, kimai.version, before.taken)
         # One made within this very second moves the new ID on by one.
         now = max(datetime.now(UTC), coming.created_at)
-        pruned = prune(job.storages, job.instance_name, job.policy_of, now, job.tz, dry_run=True, coming=coming)
+        known = job.state.damaged_archives()
+        pruned = prune(
+            job.storages, job.instance_name, job.policy_of, now, job.tz, dry_run=True, coming=coming, damaged=known
+        )
     return Rehearsal(kimai, survey, len(tables), again, pruned, not_pruned)
 
 
@@ -173,7 +184,7 @@ def _pack(job: Job, backup_id: BackupId, kimai: Kimai, before: Before, spooled: 
     """Write the archive, beginning again where a table was altered under the snapshot."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with take(job.connect, job.connections) as snapshot, spooled.open("wb", buffering=0) as file:
+            with take(job.connect, job.connections) as snapshot, _opened(spooled) as file:
                 job.progress.phase("database", unit="items")
                 dump = Dump(snapshot, tool_version=__version__, advance=job.progress.advance)
                 pack = Pack(backup_id, kimai, dump, job.instance, lambda: before.survey(job.instance), job.progress)
@@ -185,6 +196,14 @@ def _pack(job: Job, backup_id: BackupId, kimai: Kimai, before: Before, spooled: 
                 raise
             log.warning("the dump begins again: %s", error)
     raise AssertionError  # the last attempt returns or raises
+
+
+def _opened(path: Path) -> FileIO:
+    try:
+        return path.open("wb", buffering=0)
+    except OSError as error:
+        # A disk that went away since the file was made.
+        raise SpoolFailed(f"{path} can't be written: {error.strerror}", mend="Look at that disk.") from error
 
 
 def _sync(descriptor: int, path: Path) -> None:
@@ -236,18 +255,35 @@ def _publish_again(job: Job, outcome: Outcome) -> None:
     outcome.failed |= outcome.republished.failed
 
 
-def _send_missed(job: Job, outcome: Outcome) -> None:
-    """To each target that took this backup, those that it had missed of the first one's, which is the local one."""
+def _send_missed(job: Job, outcome: Outcome, seconds_gone: Callable[[], float]) -> list[DamagedArchive]:
+    """To each target that took this backup, those that it had missed of the first one's, which is the local one.
+
+    What is not fit to be sent is given, as prune must not count it; what of it is damaged is kept in mind for later.
+    """
     source, *others = job.storages
+    rotten: list[DamagedArchive] = []
     if source.name not in outcome.targets:
-        return
+        return rotten
     for target in others:
         if target.name in outcome.targets:
             policy = job.policy_of(target.name)
             sent = send_missed(
-                source, target, job.instance_name, policy, datetime.now(UTC), job.tz, job.fetch, job.progress
+                source,
+                target,
+                job.instance_name,
+                policy,
+                datetime.now(UTC),
+                job.tz,
+                job.fetch,
+                job.progress,
+                seconds_gone,
             )
+            outcome.left += sent.left
             outcome.sent += sent.ids
             if sent.failed is not None:
                 outcome.failed[target.name] = sent.failed
-            outcome.damaged += sent.damaged
+            outcome.damaged += sent.unfit
+            rotten += sent.unfit.values()
+            damaged = [each for each in sent.unfit.values() if (each.target, each.key) in sent.looked_at]
+            job.state.change_damaged(learnt(sent.looked_at, damaged))
+    return rotten

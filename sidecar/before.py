@@ -23,6 +23,11 @@ class Before:
     manifest: Manifest | None = None
     unreadable: bool = False
 
+    @property
+    def size(self) -> int:
+        """Bytes of its archive; 0 where nobody knows."""
+        return self.manifest.archive.size if self.manifest is not None and self.manifest.archive is not None else 0
+
     def survey(self, instance: Instance) -> Survey:
         """What there is to back up, and what of the backup before is gone."""
         if self.manifest is None:

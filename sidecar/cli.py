@@ -118,9 +118,11 @@ def verify(reference: str | None, as_json: bool, instance: str | None, run_id: s
         with progress(quiet=as_json) as shown:
             watched = run.watch(shown)
             results = use_case.verify(app.storages, backups, app.targets.fetch, watched)
+            orphans = []
             if not reference:
-                results += use_case.strays(app.storages, listing, app.targets.fetch, watched)
-                app.state.forget_damaged()
+                orphans = use_case.strays(app.storages, listing, app.targets.fetch, watched)
+            use_case.remember(app.state, results, orphans)
+            results += orphans
         code = use_case.exit_code(results)
         outcomes.of_verify(results, code, run)
     rows = [tables.verified(each) for each in results]

@@ -54,7 +54,7 @@ class Job:
     connect: Connect
     connections: int
     storages: Sequence[Storage]
-    remarks: Callable[[datetime], Iterable[tuple[str, str, str]]]
+    remarks: Callable[[datetime], Iterable[tuple[str, str, str, Exit]]]
     check_state_folder: Callable[[], Path]
     backup_dir: Path | None
     notifiers: Callable[[], Iterable[tuple[str, str, str, Exit]]] = tuple

@@ -22,8 +22,8 @@ class Spool(Protocol):
     def file(self, key: str) -> Path:
         """An empty file that is to become the object of this key."""
 
-    def other_file(self, key: str, failed: Path) -> Path | None:
-        """The same where the local target can fail alone; None without another target, or another disk."""
+    def other_file(self, key: str, failed: Path, needed: int) -> Path | None:
+        """The same where the local target can fail alone; None without another target, or a disk with room for it."""
 
     def sweep(self, now: datetime) -> Sequence[str]:
         """Remove what killed runs of this instance left, and say so. For the holder of the lock."""
@@ -40,10 +40,13 @@ class Grown:
 
 
 @contextmanager
-def grown(spool: Spool, storages: Sequence[Storage], key: str, pack: Callable[[Path], Manifest]) -> Iterator[Grown]:
+def grown(
+    spool: Spool, storages: Sequence[Storage], key: str, pack: Callable[[Path], Manifest], *, needed: int = 0
+) -> Iterator[Grown]:
     """Have an archive packed into a file that is gone in the end.
 
     Where the local target's disk takes no more of it, it is packed anew elsewhere, once, and that target has failed.
+    `needed`: so many bytes must be free there, as many as the backup before has, if one knows.
     Raises `StorageFailed`, the first one, where it can grow nowhere.
     """
     with _removed(spool.file(key)) as path:
@@ -54,7 +57,7 @@ def grown(spool: Spool, storages: Sequence[Storage], key: str, pack: Callable[[P
         else:
             yield Grown(path, manifest, storages)
             return
-    other = spool.other_file(key, path)
+    other = spool.other_file(key, path, needed)
     if other is None:
         raise failure
     log.error("target local failed: %s", failure)

@@ -1,7 +1,7 @@
 """Delete what retention gives up: on each target only what is ours, the manifest first, with a reason."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
@@ -10,6 +10,7 @@ from sidecar.errors import Damaged, ObjectNotFound, StorageFailed
 from sidecar.manifest import BackupId
 from sidecar.names import ARCHIVE_SUFFIXES, failed_key, manifest_key, proof_key
 from sidecar.retention import Candidate, Decision, Policy, plan
+from sidecar.state import DamagedArchive
 from sidecar.storage.base import Storage
 
 log = logging.getLogger(__name__)
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 _PATIENCE = 20
 """How many damaged ones are looked past: where there are more, it is rather the target, or this version, that errs."""
 _NO_END = f"nothing is given up here: {_PATIENCE} or more of the newest are damaged. Look at the target first"
+_UNCOUNTED = "kept, but not counted: `kimai-backup verify {}`"
 
 
 Plan = Callable[[Iterable[Candidate]], list[Decision]]
@@ -52,17 +54,22 @@ def prune(
     dry_run: bool,
     coming: BackupId | None = None,
     apart: Set[tuple[str, BackupId]] = frozenset(),
+    damaged: Iterable[DamagedArchive] = (),
 ) -> list[Pruned]:
     """Apply to each target the policy that its name has; a dry run decides the same and deletes nothing.
 
     With `coming`, a dry run decides as if that backup were there already: what its own prune would do. `apart`, by
     target and ID, is neither counted nor deleted: what this run made a backup again, as no dry run told its fate.
+    `damaged` is what was read before and found so: it is neither counted nor deleted either.
     A target that fails is told in its result and doesn't keep the others from being pruned. The caller
     holds the instance's lock, and calls this only after a run that succeeded.
     """
 
+    whys = {each.place: each.why for each in damaged}
+
     def decide(storage: Storage, copies: dict[BackupId, Copy]) -> tuple[Decision, ...]:
-        return _decide(storage, copies, lambda found: plan(found, policy_of(storage.name), now, tz), coming)
+        known = _known_damaged(storage, copies, whys)
+        return _decide(storage, copies, lambda found: plan(found, policy_of(storage.name), now, tz), coming, known)
 
     dry_run = dry_run or coming is not None
     return [_prune_target(storage, instance, decide, apart, dry_run=dry_run) for storage in storages]
@@ -91,17 +98,21 @@ def _prune_target(
 
 
 def _decide(
-    storage: Storage, copies: dict[BackupId, Copy], planned_of: Plan, coming: BackupId | None
+    storage: Storage,
+    copies: dict[BackupId, Copy],
+    planned_of: Plan,
+    coming: BackupId | None,
+    known: Mapping[BackupId, str],
 ) -> tuple[Decision, ...]:
     """The plan, made with what the manifests tell of the backups that it rests on and of those that it gives up.
 
     What stands for the newest is looked at until enough is whole, so that no archive that was cut takes the place
-    of one that can be restored; the other manifests are not read.
+    of one that can be restored; the other manifests are not read. `known`: what is damaged, and why.
     """
     problems: dict[BackupId, str | None] = {coming: None} if coming else {}
     while True:
         candidates = [
-            Candidate(backup_id, copy.proven, copy.damaged or bool(problems.get(backup_id)))
+            Candidate(backup_id, copy.proven, copy.damaged or bool(known.get(backup_id) or problems.get(backup_id)))
             for backup_id, copy in copies.items()
         ]
         planned = planned_of([*candidates, Candidate(coming)] if coming else candidates)
@@ -113,8 +124,24 @@ def _decide(
     planned = [each for each in planned if each.id != coming]
     for each in planned:
         if not each.keep:
-            problems[each.id] = _NO_END if unseen else _why_left(storage, each.id, copies[each.id])
+            problems[each.id] = (
+                _NO_END if unseen else known.get(each.id) or _why_left(storage, each.id, copies[each.id])
+            )
+    problems |= known
     return tuple(_keep(each, problem) if (problem := problems.get(each.id)) else each for each in planned)
+
+
+def _known_damaged(
+    storage: Storage, copies: dict[BackupId, Copy], whys: Mapping[tuple[str, str, int], str]
+) -> dict[BackupId, str]:
+    """Of these copies those that were found damaged before, and the reason to give. Said in the log as well."""
+    found = {}
+    for backup_id, copy in copies.items():
+        why = whys.get((storage.name, copy.archive_key, copy.size))
+        if why is not None:
+            log.warning("%s on %s is left alone: damaged: %s", backup_id, storage.name, why)
+            found[backup_id] = f"damaged: {why}; {_UNCOUNTED.format(backup_id)}"
+    return found
 
 
 def _keep(decision: Decision, reason: str) -> Decision:
@@ -155,7 +182,7 @@ def _problem(storage: Storage, backup_id: BackupId, copy: Copy) -> str | None:
         return None
     problem = f"damaged: {copy.archive_key} has {copy.size} bytes, its manifest says {archive.size}"
     log.warning("%s on %s is left alone: %s", backup_id, storage.name, problem)
-    return f"{problem}; kept, but not counted: `kimai-backup verify {backup_id}`"
+    return f"{problem}; {_UNCOUNTED.format(backup_id)}"
 
 
 def _delete(storage: Storage, copy: Copy, decision: Decision) -> None:

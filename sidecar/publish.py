@@ -48,17 +48,27 @@ def put_backup(
     storage: Storage, key: str, backup_id: BackupId, manifest: Manifest, archive: Archive, file: Path
 ) -> None:
     """Put an archive and its manifest on one target, or neither. Raises `StorageFailed`."""
+    begun = [key]
     try:
         storage.put(key, file, archive.sha256)
         _check_stored(storage, key, archive)
+        begun.insert(0, manifest_key(backup_id))
         storage.put(manifest_key(backup_id), encode(manifest))
     except BaseException:
-        # Without its manifest the archive is no backup, and the next run would have to read it all.
-        try:
-            storage.delete(key)
-        except StorageFailed as error:
-            log.warning("%s may be left on %s without a manifest: %s", key, storage.name, error)
+        _take_back(storage, begun)
         raise
+
+
+def _take_back(storage: Storage, keys: Sequence[str]) -> None:
+    """The manifest first, which may be there although its answer never came: without its archive it would lie.
+
+    Without its manifest the archive is no backup, and the next run would have to read it all.
+    """
+    try:
+        for key in keys:
+            storage.delete(key)
+    except StorageFailed as error:
+        log.warning("%s may be left on %s: %s", " and ".join(keys), storage.name, error)
 
 
 def _check_stored(storage: Storage, key: str, archive: Archive) -> None:

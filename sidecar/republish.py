@@ -1,7 +1,7 @@
 """Republish: an archive that lost its manifest is read to its last byte, and then gets it back from within."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,7 +10,7 @@ import msgspec
 
 from sidecar import __version__, names
 from sidecar.archive.reader import ArchiveReader
-from sidecar.catalog import LOCAL, Stray, catalog
+from sidecar.catalog import LOCAL, Backup, Stray, catalog
 from sidecar.errors import Damaged, NoSuchBackup, ObjectNotFound, StorageAway, StorageFailed
 from sidecar.manifest import BackupId, Manifest, encode
 from sidecar.report.progress import Progress
@@ -74,21 +74,18 @@ def republish(
     """
     done = Republished()
     remembered = state.damaged_archives()
-    known = list(remembered)
     for storage in storages:
         try:
             listing = catalog([storage], instance)
-            before = [each for each in known if each.target == storage.name]
+            before = [each for each in remembered if each.target == storage.name]
             found = _Target(storage, {backup.id for backup in listing.backups}, before, fetch, now, progress)
             found.look(listing.orphans, done, dry_run=dry_run)
         except StorageFailed as error:
             log.error("target %s failed: %s", storage.name, error)  # noqa: TRY400 - one line
             done.failed[storage.name] = error
         else:
-            known = [each for each in known if each.target != storage.name] + found.damaged
-    # An empty one always: it also removes one that can't be read.
-    if not dry_run and (known != remembered or not known):
-        state.remember_damaged(known)
+            if not dry_run:
+                state.change_damaged(found.known_from_now_on(listing.backups))
     return done
 
 
@@ -134,6 +131,15 @@ class _Target:
                     self.damaged.append(_damaged(orphan, str(left)))
             done.fates.append(Fate(orphan.target, orphan.key, said, published))
             log.warning("%s", done.fates[-1])
+
+    def known_from_now_on(self, backups: Sequence[Backup]) -> Callable[[list[DamagedArchive]], list[DamagedArchive]]:
+        """What was found damaged here, and of what was before what still lies there as a backup: prune asks for it."""
+        there = {(self.storage.name, copy.archive_key, copy.size) for each in backups for copy in each.copies}
+
+        def change(known: list[DamagedArchive]) -> list[DamagedArchive]:
+            return [each for each in known if each.target != self.storage.name or each.place in there] + self.damaged
+
+        return change
 
     def _id_of(self, orphan: Stray) -> BackupId:
         """The ID in its name, where it is one to look at. Raises `_Left`."""

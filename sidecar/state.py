@@ -8,7 +8,7 @@ import re
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 _HOLDER = re.compile(r"\(process (?P<process>[0-9]+) on (?P<machine>\S+), since")
 _LABEL_LIMIT = 400
 _POLL = 0.1
+_UNREADABLE = (OSError, msgspec.DecodeError, UnicodeDecodeError)
+_MOMENT = 10
+"""Seconds that one may wait for another to write down what is damaged."""
 
 
 class RestoreNote(msgspec.Struct, kw_only=True):
@@ -45,9 +48,9 @@ class RestoreNote(msgspec.Struct, kw_only=True):
 
 
 class DamagedArchive(msgspec.Struct, kw_only=True, frozen=True):
-    """An archive without a manifest that was read and is not whole: where it lies, its size in bytes, and why.
+    """An archive that was read and is not whole: where it lies, its size in bytes, and why.
 
-    `tool_version` found it so; a newer one may know better.
+    `tool_version` found it so; of one without a manifest a newer one may know better.
     """
 
     target: str
@@ -55,6 +58,22 @@ class DamagedArchive(msgspec.Struct, kw_only=True, frozen=True):
     size: int
     why: str
     tool_version: str
+
+    @property
+    def place(self) -> tuple[str, str, int]:
+        """What it is known by: of another size it is another one."""
+        return self.target, self.key, self.size
+
+
+def learnt(
+    looked_at: Collection[tuple[str, str]], damaged: Iterable[DamagedArchive]
+) -> Callable[[list[DamagedArchive]], list[DamagedArchive]]:
+    """For `change_damaged`: of what was looked at, target and key, only this is damaged."""
+
+    def change(known: list[DamagedArchive]) -> list[DamagedArchive]:
+        return [each for each in known if (each.target, each.key) not in looked_at] + list(damaged)
+
+    return change
 
 
 class State:
@@ -175,28 +194,50 @@ class State:
     def damaged_archives(self) -> list[DamagedArchive]:
         """What runs before this one have found damaged; nothing where that can't be read, as it can be found again."""
         try:
-            found = (self._folder / self._damaged).read_bytes()
-            return msgspec.json.decode(found, type=list[DamagedArchive])
-        except FileNotFoundError:
-            return []
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            return self._read_damaged()
+        except _UNREADABLE as error:
             log.warning("%s can't be read, so damaged archives are looked at once more: %s", self._damaged, error)
             return []
 
-    def remember_damaged(self, found: list[DamagedArchive]) -> None:
-        """Keep these in mind, and no others. For the holder of the lock; a failure costs no more than another look."""
-        path = self._folder / self._damaged
+    def _read_damaged(self) -> list[DamagedArchive]:
         try:
-            if found:
-                write_whole(self.folder / self._damaged, msgspec.json.encode(found))
+            found = (self._folder / self._damaged).read_bytes()
+        except FileNotFoundError:
+            return []
+        return msgspec.json.decode(found, type=list[DamagedArchive])
+
+    def change_damaged(self, change: Callable[[list[DamagedArchive]], list[DamagedArchive]]) -> None:
+        """Keep in mind what `change` makes of it. A failure costs no more than another look.
+
+        Under a lock of its own: `verify` holds no other, and a backup beside it finds damage as well.
+        """
+        path = self._folder / self._damaged
+        ends = time.monotonic() + _MOMENT
+        while True:
+            try:
+                with _locked(self.folder / f"{self._damaged}.lock", "remembering what is damaged"):
+                    self._write_damaged(path, change)
+            except Locked as error:
+                if time.monotonic() > ends:
+                    log.warning("%s is left as it is: %s", path, error)
+                    return
+                time.sleep(_POLL)
             else:
-                path.unlink(missing_ok=True)
+                return
+
+    def _write_damaged(self, path: Path, change: Callable[[list[DamagedArchive]], list[DamagedArchive]]) -> None:
+        try:
+            before = self._read_damaged()
+        except _UNREADABLE:
+            before = []  # whoever asked before has said so
+        found = change(before)
+        try:
+            if not found:
+                path.unlink(missing_ok=True)  # also one that can't be read
+            elif found != before:
+                write_whole(path, msgspec.json.encode(found))
         except OSError as error:
             log.warning("%s can't be written, so damaged archives are looked at once more: %s", path, error.strerror)
-
-    def forget_damaged(self) -> None:
-        """Have every archive without a manifest looked at again by the next run that can put one beside it."""
-        self.remember_damaged([])
 
     @property
     def journal(self) -> Path:

@@ -4,7 +4,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sidecar.retention import Policy
     from sidecar.storage.base import Storage
     from sidecar.storage.local import LocalStorage
+    from sidecar.storage.notes import Note
     from sidecar.storage.retrying import RetryingStorage
     from sidecar.storage.s3 import Options, S3Storage
 
@@ -124,10 +125,18 @@ class Targets:
             if isinstance(stream, Spooled):
                 yield stream.path
                 return
-            with tempfile.TemporaryDirectory(prefix=_FETCHED, dir=self._spool_folder()) as folder:
+            data = stream.read()
+        with ExitStack() as held:
+            spool = self._spool_folder()
+            try:
+                folder = held.enter_context(tempfile.TemporaryDirectory(prefix=_FETCHED, dir=spool))
                 path = Path(folder) / key
-                path.write_bytes(stream.read())
-                yield path
+                path.write_bytes(data)
+            except OSError as error:
+                raise StorageFailed(
+                    f"{key} can't be fetched into {spool}: {error.strerror}", mend="Make room in BACKUP_STATE_DIR."
+                ) from error
+            yield path
 
     # ── Where archives grow ──────────────────────────────────────────────────────────────────────────────────
 
@@ -146,18 +155,26 @@ class Targets:
                 log.error("target local failed: %s", error)  # noqa: TRY400 - one line
         return self._spool.spool(key)
 
-    def other_file(self, key: str, failed: Path) -> Path | None:
+    def other_file(self, key: str, failed: Path, needed: int) -> Path | None:
         """The same where the local target, whose file failed, can fail alone.
 
-        None without another target, and where BACKUP_STATE_DIR lies on the same disk.
+        None without another target, and where BACKUP_STATE_DIR lies on the same disk, or on one with less room than
+        `needed`, in bytes.
         """
         if self.local is None or self.s3 is None or failed.parent != self._settings.backup_dir:
             return None
         try:
-            if _same_disk(self._spool_folder(), failed.parent):
+            folder = self._spool_folder()
+            if _same_disk(folder, failed.parent):
+                return None
+            free = shutil.disk_usage(folder).free
+            if free < needed:
+                log.warning(
+                    "nor can an archive grow in %s: the last one has %s bytes, %s are free", folder, needed, free
+                )
                 return None
             return self._spool.spool(key)
-        except (ConfigurationError, StorageFailed) as error:
+        except (ConfigurationError, StorageFailed, OSError) as error:
             log.warning("nor can an archive grow in BACKUP_STATE_DIR: %s", error)
             return None
 
@@ -226,11 +243,13 @@ class Targets:
 
     # ── S3 ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def remarks(self, now: datetime) -> Iterable[tuple[str, str, str]]:
-        """What to know of the S3 store: what, what was seen, and the mend where there is something to mend."""
+    def remarks(self, now: datetime) -> "Iterable[Note]":
+        """What to know of the S3 store, and whether archives can be uploaded to it as the settings say."""
         if self.s3 is None:
             return []
-        return self.s3.remarks(now, self.policy_of("s3").days)
+        policy = self.policy_of("s3")
+        by_calendar = any((policy.daily, policy.weekly, policy.monthly, policy.yearly))
+        return self.s3.remarks(now, policy.days, by_calendar=by_calendar)
 
     def _options(self, bucket: str) -> "Options":
         from sidecar.storage.s3 import Options

@@ -58,7 +58,8 @@ def tidy(job: Job, *, dry_run: bool) -> Tidied:
     with job.state.lock("prune", of_kimai=False):
         now = datetime.now(UTC)
         swept = _sweep(job, now, dry_run=dry_run)
-        pruned = prune(job.storages, job.instance_name, job.policy_of, now, job.tz, dry_run=dry_run)
+        known = job.state.damaged_archives()
+        pruned = prune(job.storages, job.instance_name, job.policy_of, now, job.tz, dry_run=dry_run, damaged=known)
         failed = {result.target for result in pruned if result.failure}
         answering = [storage for storage in job.storages if storage.name not in failed]
         again = republish(answering, job.instance_name, job.fetch, job.state, now, job.progress, dry_run=dry_run)

@@ -8,7 +8,7 @@ from typing import BinaryIO, TypeVar
 
 import tenacity
 
-from sidecar.errors import StorageAway
+from sidecar.errors import Interrupted, StorageAway
 from sidecar.storage.base import ObjectInfo, Source, Storage
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,8 @@ class RetryingStorage:
     `deadline`: seconds, from the first failure of a call, in which further tries may begin (0: none do). Waits grow
     twofold, with jitter. They are slept in the thread that called: a signal whose handler raises ends them at once.
     A target that was given up is not waited for again until it has answered, so that a run whose target is down
-    does not take the deadline once for every call. `retries` counts the tries that were not the first.
+    does not take the deadline once for every call. Nor is it once a call was interrupted: only taking back is left, and
+    whoever interrupts waits for some seconds. `retries` counts the tries that were not the first.
     """
 
     def __init__(self, storage: Storage, deadline: float, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -33,6 +34,7 @@ class RetryingStorage:
         self._deadline = deadline
         self._sleep = sleep
         self._given_up = False
+        self._interrupted = False
         self.retries = 0
 
     @property
@@ -62,7 +64,7 @@ class RetryingStorage:
         self._call(f"delete {key}", lambda: self._storage.delete(key))
 
     def _call(self, doing: str, attempt: Callable[[], T]) -> T:
-        patience = _Patience(0 if self._given_up else self._deadline)
+        patience = _Patience(0 if self._given_up or self._interrupted else self._deadline)
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(StorageAway),
             wait=patience.wait,
@@ -75,6 +77,9 @@ class RetryingStorage:
             found = retrying(attempt)
         except StorageAway:
             self._given_up = True
+            raise
+        except (Interrupted, KeyboardInterrupt, SystemExit):
+            self._interrupted = True
             raise
         self._given_up = False
         return found

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sidecar.errors import StorageFailed
+from sidecar.errors import Exit, StorageFailed
 from sidecar.storage import notes
 from sidecar.storage.base import ObjectInfo, Source, check_key
 from sidecar.storage.bucket import DIGEST, Bucket, Options
@@ -22,6 +22,8 @@ from sidecar.storage.uploads import Uploads
 __all__ = ["Options", "S3Storage"]
 
 log = logging.getLogger(__name__)
+
+_PROBE = "kimai-backup-probe"
 
 
 class S3Storage:
@@ -46,7 +48,8 @@ class S3Storage:
         """Store the source under the key, all or nothing, then ask the store what it has.
 
         A large file goes in parts. Where the store falls silent on the way, the next `put` of the same file goes
-        on with the parts that are lacking, and `delete` gives them up. Raises `StorageFailed`.
+        on with the parts that are lacking, and `delete` gives them up. Whoever gives a `sha256` is the only one to
+        put that key: what bears another digest then, or none, is a failure. Raises `StorageFailed`.
         """
         check_key(key)
         with self._bucket.explained(f"store {key}"):
@@ -55,10 +58,10 @@ class S3Storage:
                 return
             with open_source(source) as stream:
                 if os.fstat(stream.fileno()).st_size <= PART:
-                    self._uploads.put_whole(key, stream.read())
+                    self._uploads.put_whole(key, stream.read(), exactly=sha256 is not None)
                     return
                 digest = sha256 or hashlib.file_digest(stream, "sha256").hexdigest()
-                self._uploads.put_parts(key, stream.fileno(), digest)
+                self._uploads.put_parts(key, stream.fileno(), digest, exactly=sha256 is not None)
 
     def open(self, key: str) -> BinaryIO:
         """Give the object's bytes, checked against their SHA-256: a small one from memory, a large one `Spooled`.
@@ -147,8 +150,9 @@ class S3Storage:
             swept.append(key)
         return tuple(swept)
 
-    def remarks(self, now: datetime, days: int) -> Iterator[tuple[str, str, str]]:
-        """What to know of the store: what, what was seen, the mend. `days`: how long backups are to be kept there.
+    def remarks(self, now: datetime, days: int, *, by_calendar: bool = False) -> Iterator[notes.Note]:
+        """What to know of the store: what, what was seen, the mend. `days`: how long backups are to be kept there, 0:
+        for ever; `by_calendar`: some of them longer.
 
         Raises `StorageFailed`; what the key may not ask is passed over.
         """
@@ -160,8 +164,12 @@ class S3Storage:
         rules = self._bucket.asked(lambda: client.get_bucket_lifecycle_configuration(Bucket=bucket))
         locks = self._bucket.asked(lambda: client.get_object_lock_configuration(Bucket=bucket))
         yield from notes.versions(versioned, rules)
-        yield from notes.lifecycle(rules, self._bucket.head, days)
-        yield from notes.lock(locks, options.lock_mode, options.lock_days, days)
+        yield from notes.lifecycle(rules, self._bucket.head, days, by_calendar=by_calendar)
+        locking = [*notes.lock(locks, options.lock_mode, options.lock_days, days)]
+        yield from locking
+        if all(note.exit_code is Exit.DONE for note in locking):
+            self._uploads.rehearse(_PROBE)
+            yield notes.Note("uploads to s3", "can be begun as archives are, listed and given up")
 
 
 def _locked(found: Mapping[str, Any]) -> str | None:

@@ -33,15 +33,15 @@ class Uploads:
         self._bucket = bucket
         self._unfinished: dict[str, Upload] = {}
 
-    def put_whole(self, key: str, data: bytes) -> None:
-        """Store a small object by one request."""
+    def put_whole(self, key: str, data: bytes, *, exactly: bool = False) -> None:
+        """Store a small object by one request; `exactly`: no other put of the same key can have come after it."""
         digest = hashlib.sha256(data).hexdigest()
         # No `bytes`: these botocore would copy once more into the request.
         body: Any = bytearray(data)
-        self._bucket.client.put_object(**self._labels(key, digest), **self._md5(body), Body=body)
-        self._ask_back(key, len(data), digest)
+        self._bucket.client.put_object(**self._labels(key, digest), **_md5(body), Body=body)
+        self._ask_back(key, len(data), digest, exactly=exactly)
 
-    def put_parts(self, key: str, descriptor: int, digest: str) -> None:
+    def put_parts(self, key: str, descriptor: int, digest: str, *, exactly: bool = False) -> None:
         """Store an open file in parts; where the store falls silent, those that it has are kept for the next try."""
         status = os.fstat(descriptor)
         source = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, digest)
@@ -66,7 +66,7 @@ class Uploads:
         except BaseException:
             self.give_up(key, upload.id)
             raise
-        self._ask_back(key, status.st_size, digest)
+        self._ask_back(key, status.st_size, digest, exactly=exactly)
 
     def _send(self, key: str, upload: Upload, descriptor: int, size: int) -> None:
         def send(part: Span) -> None:
@@ -81,7 +81,7 @@ class Uploads:
                     UploadId=upload.id,
                     PartNumber=part.number,
                     Body=body,
-                    **self._md5(body),
+                    **_md5(body),
                 )
                 upload.etags[part.number] = sent["ETag"]
 
@@ -95,6 +95,18 @@ class Uploads:
             UploadId=upload.id,
             MultipartUpload={"Parts": [{"PartNumber": n, "ETag": upload.etags[n]} for n in sorted(upload.etags)]},
         )
+
+    def rehearse(self, key: str) -> None:
+        """Begin an upload as an archive's, look for it and give it up: what a small object needs no rights for."""
+        with self._bucket.explained("begin an upload"):
+            client, at = self._bucket.client, self._bucket.at(key)
+            begun = client.create_multipart_upload(**self._labels(key, hashlib.sha256().hexdigest(), as_archive=True))
+        try:
+            with self._bucket.explained("list the unfinished uploads"):
+                client.list_multipart_uploads(Bucket=self._bucket.name, Prefix=at["Key"])
+        finally:
+            with self._bucket.explained("give up an upload"):
+                client.abort_multipart_upload(**at, UploadId=begun["UploadId"])
 
     def forget(self, key: str) -> None:
         """Give up what was cut off of the upload of this key, if anything was."""
@@ -112,40 +124,45 @@ class Uploads:
         except StorageFailed as error:
             log.warning("parts of %s may be left in %s: %s", key, self._bucket.name, error)
 
-    def _ask_back(self, key: str, size: int, digest: str) -> None:
+    def _ask_back(self, key: str, size: int, digest: str, *, exactly: bool) -> None:
         """Whatever the store said, what it holds is what counts."""
         found = self._bucket.look(key)
         if found is not None and found[1] not in (digest, None):
-            return  # another put of the same key was later
-        if found is None or found[0] != size:
+            if not exactly:
+                return  # another put of the same key was later
+            # Not ours, so it is not taken away here.
+            raise StorageFailed(
+                f"bucket {self._bucket.name} holds another {key} than was given to it: its SHA-256 differs",
+                mend="Look whether another machine backs up under the same BACKUP_INSTANCE.",
+            )
+        if found is None or found[0] != size or (exactly and found[1] is None):
             self._bucket.client.delete_object(**self._bucket.at(key))
             raise StorageAway(f"bucket {self._bucket.name} did not keep {key} as it was given")
 
-    def _labels(self, key: str, digest: str) -> dict[str, Any]:
+    def _labels(self, key: str, digest: str, *, as_archive: bool = False) -> dict[str, Any]:
         options = self._bucket.options
         labels: dict[str, Any] = {
             **self._bucket.at(key),
             "Metadata": {DIGEST: digest},
             "ContentType": "application/json" if key.endswith(".json") else "application/octet-stream",
         }
-        if options.storage_class and options.is_archive(key):
+        if options.storage_class and (as_archive or options.is_archive(key)):
             labels["StorageClass"] = options.storage_class
         if options.sse:
             labels["ServerSideEncryption"] = options.sse
         if options.sse_kms_key_id:
             labels["SSEKMSKeyId"] = options.sse_kms_key_id
-        if options.lock_mode and options.is_backup(key):
+        if options.lock_mode and (as_archive or options.is_backup(key)):
             labels["ObjectLockMode"] = options.lock_mode
             labels["ObjectLockRetainUntilDate"] = datetime.now(UTC) + timedelta(days=options.lock_days)
         return labels
 
-    def _md5(self, body: bytearray | Slice) -> dict[str, Any]:
-        """What a lock asks for: a checksum in a form that every store knows."""
-        if not self._bucket.options.lock_mode:
-            return {}
-        if isinstance(body, bytearray):
-            found = hashlib.md5(body, usedforsecurity=False)
-        else:
-            found = hashlib.file_digest(body, lambda: hashlib.md5(usedforsecurity=False))
-            body.seek(0)
-        return {"ContentMD5": base64.b64encode(found.digest()).decode()}
+
+def _md5(body: bytearray | Slice) -> dict[str, Any]:
+    """What a lock asks for, also one that is the bucket's own default: a checksum in a form that every store knows."""
+    if isinstance(body, bytearray):
+        found = hashlib.md5(body, usedforsecurity=False)
+    else:
+        found = hashlib.file_digest(body, lambda: hashlib.md5(usedforsecurity=False))
+        body.seek(0)
+    return {"ContentMD5": base64.b64encode(found.digest()).decode()}

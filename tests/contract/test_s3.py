@@ -1,5 +1,6 @@
 """What only an S3 store can get wrong, shown on a real one: SeaweedFS on loopback."""
 
+import base64
 import dataclasses
 import hashlib
 import itertools
@@ -339,6 +340,42 @@ def test_what_the_store_kept_only_in_part_is_taken_away_again(
     assert in_bucket(s3_store, bucket) == []
 
 
+@pytest.mark.parametrize("size", [100, SIZE])
+@pytest.mark.parametrize(
+    ("metadata", "error", "says"),
+    [
+        ({}, StorageAway, "did not keep"),
+        ({"sha256": "0" * 64}, StorageFailed, f"holds another {KEY} than was given to it: its SHA-256 differs"),
+    ],
+)
+def test_an_archive_that_comes_back_with_another_digest_or_none_is_a_failure(
+    s3: S3Storage,
+    s3_store: Store,
+    bucket: str,
+    tmp_path: Path,
+    size: int,
+    metadata: dict[str, str],
+    error: type[StorageFailed],
+    says: str,
+) -> None:
+    path = tmp_path / "archive"
+    path.write_bytes(os.urandom(size))
+    look = s3._bucket.look
+
+    def look_late(key: str) -> Any:
+        s3_store.client().put_object(
+            Bucket=bucket, Key=f"kimai/backups/{KEY}", Body=path.read_bytes(), Metadata=metadata
+        )
+        return look(key)
+
+    s3._bucket.look = look_late  # type: ignore[method-assign]
+    with pytest.raises(error, match=says) as caught:
+        s3.put(KEY, path, hashlib.sha256(path.read_bytes()).hexdigest())
+    assert type(caught.value) is error
+    # Of what gives no digest, another put may come after it.
+    s3.put(KEY, path)
+
+
 def test_deleting_gives_up_an_upload_that_was_cut_off(s3_store: Store, bucket: str, tmp_path: Path, big: Path) -> None:
     with cut_off(s3_store, 2 * PART) as url:
         s3 = s3_storage(s3_store, tmp_path, bucket=bucket, endpoint_url=url, timeout=5)
@@ -431,6 +468,27 @@ def test_a_lock_is_set_on_backups_alone_and_told(s3_store: Store, tmp_path: Path
         f"locked until {moment:%Y-%m-%d %H:%M} UTC" for moment in (until, until - timedelta(minutes=1))
     }
     assert s3.stat("probe").locked is None
+
+
+def test_all_that_is_sent_bears_a_checksum_as_the_bucket_may_lock_by_itself(s3: S3Storage, big: Path) -> None:
+    """Amazon's store refuses a put into a bucket with a default retention that bears none."""
+    sent: list[tuple[str | None, bytes]] = []
+
+    def note(request: Any, **_: Any) -> None:
+        if request.method == "PUT":
+            sent.append((request.headers.get("Content-MD5"), bytes(request.body)))
+
+    s3._bucket.client._client.meta.events.register("before-send.s3", note)  # type: ignore[attr-defined]
+    s3.put("small", b"small")
+    s3.put(KEY, big)
+    assert len(sent) == 1 + len(spans(SIZE))
+    for checksum, body in sent:
+        assert checksum is not None
+        assert base64.b64decode(checksum if isinstance(checksum, bytes) else checksum.encode()) == md5(body)
+
+
+def md5(body: bytes) -> bytes:
+    return hashlib.md5(body, usedforsecurity=False).digest()
 
 
 def test_a_bucket_without_locks_says_so(s3_store: Store, bucket: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import signal
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,24 @@ def test_what_s3_missed_in_three_runs_is_there_after_the_next(offsite: Site, s3_
     assert "had missed" not in ran.said
 
 
+def test_what_is_still_to_be_sent_is_told_by_exit_3_and_not_pruned(
+    offsite: Site, s3_store: Store, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sidecar import backup as use_case
+    from sidecar.app import App
+    from sidecar.report.progress import progress
+
+    old = backup_id("20200101", instance="kimai")
+    shelve_local(offsite, old)
+    keeping = {"RETENTION_DAYS": "1", "RETENTION_MIN_KEEP": "1", "S3_RETENTION_DAYS": "0"}
+    monkeypatch.setattr("sidecar.missed.HOURS", 0)
+    with progress(quiet=True) as quiet:
+        outcome = use_case.backup(App.load(offsite.environment | keeping).backup_job(quiet))
+    assert (outcome.left, outcome.exit_code, outcome.not_pruned) == ([old], 3, None)
+    assert ids_in(in_bucket(s3_store, bucket)) == [outcome.manifest.id]
+    assert str(old) in offsite.ids()
+
+
 def test_what_s3_would_not_keep_is_not_sent_after(offsite: Site, s3_store: Store, bucket: str) -> None:
     for day in ("20200101", "20200102"):
         shelve_local(offsite, backup_id(day, instance="kimai"))
@@ -120,6 +139,46 @@ def test_a_damaged_copy_is_not_sent_and_is_told(offsite: Site, s3_store: Store, 
     assert ran.code == 3
     assert f"{broken} is not sent to s3" in ran.said
     assert broken not in ids_in(in_bucket(s3_store, bucket))
+
+
+def test_what_is_found_damaged_takes_no_place_in_that_run_nor_in_later_ones(offsite: Site) -> None:
+    old = backup_id("20200101", instance="kimai")
+    shelve_local(offsite, old)
+    keeping = {"RETENTION_DAYS": "1", "RETENTION_MIN_KEEP": "2", "S3_RETENTION_MIN_KEEP": "1"}
+    broken = offsite.backup("--no-prune", code=3, S3_ENDPOINT_URL=nowhere(), RETRY_DEADLINE="0")
+    spoil(offsite, broken)
+    ran = offsite.run("backup", **keeping)
+    assert ran.code == 3
+    assert str(old) in offsite.ids(), ran.said
+    ran = offsite.run("prune", **keeping)
+    assert f"kept, but not counted: `kimai-backup verify {broken}`" in ran.out
+    assert str(old) in offsite.ids(), ran.said
+    # Whole again: nobody but who reads it can know.
+    spoil(offsite, broken)
+    offsite.run("verify", broken)
+    assert offsite.run("prune", **keeping).code == 0
+    assert str(old) not in offsite.ids()
+
+
+def test_what_verify_finds_damaged_takes_no_place_among_the_newest(site: Site) -> None:
+    keeping = {"RETENTION_DAYS": "1", "RETENTION_MIN_KEEP": "2"}
+    old = backup_id("20200101", instance="kimai")
+    shelve_local(site, old)
+    broken, _ = [site.backup("--no-prune", **keeping) for _ in range(2)]
+    spoil(site, broken)
+    assert site.run("verify", broken, **keeping).code == 7
+    # A look at what has no manifest must not forget it.
+    for _ in range(2):
+        assert site.run("prune", **keeping).code == 0
+    assert str(old) in site.ids()
+
+
+def spoil(site: Site, broken: str) -> None:
+    """Turn one bit of the archive over; done twice, it is whole again."""
+    path = site.backups / f"{broken}.zip"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
 
 
 def test_damage_here_falls_through_to_the_copy_there(offsite: Site) -> None:
@@ -300,6 +359,20 @@ def test_sigterm_ends_a_wait_for_the_store(offsite: Site) -> None:
     assert ran.code == 130
 
 
+def test_sigterm_ends_a_backup_though_what_it_takes_back_is_refused(offsite: Site, s3_store: Store) -> None:
+    def choose(request: Any) -> Answer | None:
+        return Answer(503, "SlowDown") if request.method in ("PUT", "DELETE") else None
+
+    with HttpProxy(s3_store.port, choose) as proxy:
+        process = offsite.start("backup", S3_ENDPOINT_URL=proxy.url, RETRY_DEADLINE="40", LOG_FORMAT="json")
+        assert process.stderr is not None
+        while b"trying to store" not in poll(process.stderr.readline, "a line of the log"):
+            pass
+        process.send_signal(signal.SIGTERM)
+        ran = offsite.ended(process, 10)
+    assert ran.code == 130, ran.said
+
+
 def test_sigterm_ends_a_request_that_nobody_answers(offsite: Site, s3_store: Store) -> None:
     """What its handler raises comes out, though botocore takes every exception for a fault of the line."""
     with Proxy("127.0.0.1", s3_store.port) as proxy:
@@ -318,5 +391,49 @@ def test_the_doctor_tells_of_the_store(offsite: Site) -> None:
     assert found["target s3"]["seen"] == "writes, reads, lists and deletes"
     assert found["clock of s3"]["seen"] == "as ours"
     assert "are off" in found["versions in s3"]["seen"]
+    assert found["uploads to s3"]["good"]
     ran = offsite.run("doctor", S3_ENDPOINT_URL=nowhere())
     assert ran.code == 6
+
+
+def test_the_doctor_fails_where_a_lock_is_asked_for_and_the_bucket_has_none(offsite: Site) -> None:
+    ran = offsite.run("doctor", "--json", S3_OBJECT_LOCK_MODE="GOVERNANCE", S3_OBJECT_LOCK_DAYS="3")
+    assert ran.code == 6, ran.said
+    [lock] = [row for row in ran.json() if row["what"] == "object lock in s3"]
+    assert not lock["good"]
+    assert "unset S3_OBJECT_LOCK_MODE" in lock["mend"]
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "says"),
+    [
+        ("POST", "uploads", "can't begin an upload"),
+        ("GET", "uploads", "can't list the unfinished uploads"),
+        ("DELETE", "uploadId", "can't give up an upload"),
+    ],
+)
+def test_the_doctor_tries_what_only_a_large_archive_needs(
+    offsite: Site, s3_store: Store, method: str, query: str, says: str
+) -> None:
+    def choose(request: Any) -> Answer | None:
+        return Answer(403, "AccessDenied") if (request.method, query in request.path) == (method, True) else None
+
+    with HttpProxy(s3_store.port, choose) as proxy:
+        ran = offsite.run("doctor", S3_ENDPOINT_URL=proxy.url, BACKUP_DIR="")
+    assert ran.code == 6, ran.said
+    assert says in ran.said
+
+
+def test_the_doctor_s_upload_bears_what_archives_bear(s3_store: Store, tmp_path: Path) -> None:
+    bucket = s3_store.bucket(locking=True)
+    s3 = s3_storage(s3_store, tmp_path, bucket=bucket, storage_class="STANDARD_IA", lock_mode="GOVERNANCE", lock_days=2)
+    begun: list[dict[str, Any]] = []
+    client = s3._bucket.client._client  # type: ignore[attr-defined]
+    client.meta.events.register(
+        "provide-client-params.s3.CreateMultipartUpload", lambda params, **_: begun.append(params)
+    )
+    found = {note.what: note for note in s3.remarks(datetime.now(UTC), 60)}
+    assert found["uploads to s3"].exit_code == 0
+    [asked] = begun
+    assert (asked["StorageClass"], asked["ObjectLockMode"]) == ("STANDARD_IA", "GOVERNANCE")
+    assert s3_store.client().list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -15,7 +16,7 @@ from sidecar import restore
 from sidecar.app import App
 from sidecar.database.dump import Dump
 from sidecar.database.server import DefinitionChanged
-from sidecar.errors import Exit, Refused, StorageFailed, Unreachable
+from sidecar.errors import Exit, Interrupted, Refused, SpoolFailed, StorageAway, StorageFailed, Unreachable
 from sidecar.kimai.local import LocalConsole
 from sidecar.manifest import BackupId, Kimai
 from sidecar.names import archive_key
@@ -107,9 +108,46 @@ def test_an_archive_that_can_not_be_withdrawn_is_named(job: use_case.Job, caplog
     with caplog.at_level(logging.WARNING):
         outcome = use_case.backup(on(job, bad, good))
     (left,) = bad.names()
-    assert f"{left} may be left on bad without a manifest: bad went away" in caplog.messages
+    manifest = left.removesuffix(".zip") + ".json"
+    assert f"{manifest} and {left} may be left on bad: bad went away" in caplog.messages
     # What failed first is what is told.
     assert [error.what for error in outcome.failed.values()] == ["bad is full"]
+
+
+@pytest.mark.parametrize("end", [StorageAway("no answer"), Interrupted("interrupted by SIGTERM")])
+def test_a_manifest_whose_answer_never_came_goes_before_its_archive(job: use_case.Job, end: Exception) -> None:
+    class Silent(Recording):
+        def put(self, key: str, source: Source, sha256: str | None = None) -> None:
+            super().put(key, source)
+            if key.endswith(".json"):
+                raise end
+
+    target = Silent("s3")
+    with pytest.raises(type(end)):
+        use_case.backup(on(job, target))
+    assert [key.partition("Z")[2] for key in target.deletions] == [".json", ".zip"]
+    assert target.names() == []
+
+
+def test_an_archive_stays_with_a_manifest_that_can_not_be_taken_back(
+    job: use_case.Job, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Stuck(Recording):
+        def put(self, key: str, source: Source, sha256: str | None = None) -> None:
+            super().put(key, source)
+            if key.endswith(".json"):
+                raise StorageAway("no answer")
+
+        def delete(self, key: str) -> None:
+            if key.endswith(".json"):
+                raise StorageAway("no answer")
+            super().delete(key)
+
+    target = Stuck("s3")
+    with caplog.at_level(logging.WARNING), pytest.raises(StorageAway):
+        use_case.backup(on(job, target))
+    assert "may be left on s3: no answer" in caplog.text
+    assert sorted(key.partition("Z")[2] for key in target.names()) == [".json", ".zip"]
 
 
 def test_no_target_at_all_is_a_failure(job: use_case.Job, site: Site) -> None:
@@ -162,6 +200,23 @@ def test_a_disk_that_tells_only_at_the_end_that_it_is_full(
     with pytest.raises(StorageFailed, match="No space left on device"):
         use_case.backup(on(job, target))
     assert target.names() == []
+    assert site.shelf() == []
+
+
+def test_a_disk_that_goes_away_before_the_archive_begins(
+    job: use_case.Job, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.open
+
+    def gone(path: Path, mode: str = "r", *rest: Any, **others: Any) -> Any:
+        if path.suffix == ".part" and mode == "wb" and path.parent == site.backups:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return real(path, mode, *rest, **others)
+
+    monkeypatch.setattr(Path, "open", gone)
+    with pytest.raises(SpoolFailed, match="can't be written: Input/output error"):
+        use_case.backup(on(job, Recording("one")))
+    monkeypatch.undo()
     assert site.shelf() == []
 
 

@@ -5,10 +5,12 @@ import os
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from sidecar.app import App
+from sidecar.before import Before
 from sidecar.errors import SpoolFailed, StorageFailed, Unreachable
 from sidecar.growing import grown
 from sidecar.manifest import Manifest
@@ -32,7 +34,7 @@ class Spool:
         (self.here / key).touch()
         return self.here / key
 
-    def other_file(self, key: str, failed: Path) -> Path | None:
+    def other_file(self, key: str, failed: Path, needed: int) -> Path | None:
         # The room that the first one took is free again by now.
         assert not failed.exists()
         if not self.second:
@@ -106,7 +108,7 @@ def test_a_disk_that_does_not_even_delete_keeps_nobody_from_his_backup(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Stuck(Spool):
-        def other_file(self, key: str, failed: Path) -> Path | None:
+        def other_file(self, key: str, failed: Path, needed: int) -> Path | None:
             monkeypatch.undo()
             return self.file(key)
 
@@ -136,22 +138,71 @@ def targets(tmp_path: Path, **settings: str) -> App:
     return App.load(folders | settings)
 
 
+def test_what_is_fetched_from_afar_and_finds_no_room_is_a_failure_of_storage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = targets(tmp_path, S3_BUCKET="backups").targets
+    s3 = MemoryStorage("s3")
+    s3.put(KEY, b"archive")
+    with found.fetch(s3, KEY) as path:
+        assert path.read_bytes() == b"archive"
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StorageFailed, match=r"No space left on device.*BACKUP_STATE_DIR"), found.fetch(s3, KEY):
+        pass
+    assert list((tmp_path / "state" / "spool").iterdir()) == []
+    # What whoever reads it runs into is his own.
+    monkeypatch.undo()
+    with pytest.raises(OSError, match="his own"), found.fetch(s3, KEY):
+        raise OSError("his own")
+
+
 @pytest.mark.parametrize("settings", [{}, {"S3_BUCKET": "backups"}, {"S3_BUCKET": "backups", "BACKUP_DIR": ""}])
 def test_on_the_same_disk_or_without_another_target_there_is_no_elsewhere(
     tmp_path: Path, settings: dict[str, str]
 ) -> None:
     found = targets(tmp_path, **settings).targets
-    assert found.other_file(KEY, found.file(KEY)) is None
+    assert found.other_file(KEY, found.file(KEY), 0) is None
 
 
 def test_a_state_folder_that_takes_no_file_is_no_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = targets(tmp_path, S3_BUCKET="backups").targets
     first = found.file(KEY)
     monkeypatch.setattr("sidecar.targets._same_disk", lambda *_: False)
-    other = found.other_file(KEY, first)
+    other = found.other_file(KEY, first, 0)
     assert other is not None
     assert other.parent == tmp_path / "state" / "spool"
     other.unlink()
     other.parent.rmdir()
     other.parent.write_text("no folder")
-    assert found.other_file(KEY, first) is None
+    assert found.other_file(KEY, first, 0) is None
+
+
+@pytest.mark.parametrize(("free", "grows"), [(999, False), (1000, True)])
+def test_where_the_last_backup_had_no_room_the_next_does_not_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, free: int, grows: bool
+) -> None:
+    found = targets(tmp_path, S3_BUCKET="backups").targets
+    first = found.file(KEY)
+    monkeypatch.setattr("sidecar.targets._same_disk", lambda *_: False)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    assert (found.other_file(KEY, first, 1000) is not None) == grows
+    assert ("the last one has 1000 bytes, 999 are free" in caplog.text) != grows
+
+
+def test_as_much_room_is_asked_for_as_the_last_backup_takes(tmp_path: Path) -> None:
+    class Asked(Spool):
+        needed = 0
+
+        def other_file(self, key: str, failed: Path, needed: int) -> Path | None:
+            self.needed = needed
+
+    spool = Asked(tmp_path)
+    with pytest.raises(SpoolFailed), grown(spool, [LOCAL, S3], KEY, packing({"here": FULL}, []), needed=1000):
+        pass
+    assert spool.needed == 1000
+    assert Before(frozenset(), manifest_of(backup_id(), 1000)).size == 1000
+    assert Before(frozenset()).size == 0

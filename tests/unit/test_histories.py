@@ -123,8 +123,9 @@ class World:
                 UTC,
                 self.fetch,
                 shown,
+                lambda: 0,
             )
-        assert not sent.damaged
+        assert not sent.unfit
 
     def prune(self, apart: Set[tuple[str, BackupId]] = frozenset()) -> None:
         before = {target.name: must_stay(target, self.policies[target.name], self.now) for target in self.targets}

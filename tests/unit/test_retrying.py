@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.errors import ObjectNotFound, StorageAway, StorageFailed
+from sidecar.errors import Interrupted, ObjectNotFound, StorageAway, StorageFailed
 from sidecar.storage.retrying import RetryingStorage
 from tests.support.memory_storage import MemoryStorage
 
@@ -98,6 +98,22 @@ def test_a_target_that_was_given_up_is_not_waited_for_until_it_answers() -> None
     storage.stat("key")
     failing.asked, failing._times = 0, 1
     assert storage.stat("key").size == 1
+
+
+def test_once_a_call_was_interrupted_each_other_has_one_try() -> None:
+    def interrupt(seconds: float) -> None:
+        raise Interrupted("interrupted by SIGTERM")
+
+    failing = Failing(3)
+    storage = RetryingStorage(failing, 300, sleep=interrupt)
+    with pytest.raises(Interrupted):
+        storage.stat("key")
+    # One that answers meanwhile does not bring the patience back.
+    storage.delete("key")
+    for asked in (2, 3):
+        with pytest.raises(StorageAway):
+            storage.stat("key")
+        assert failing.asked == asked
 
 
 WAITS = """
