@@ -82,24 +82,29 @@ def send_missed(
                 )
                 break
             progress.phase(f"send {backup.id} to {target.name}")
-            try:
-                _send(source, target, backup, fetch)
-            except _Gone as gone:
-                log.warning("%s is not sent to %s, as it is gone: %s", backup.id, target.name, gone)
-            except _Unfit as unfit:
-                log.error("%s is not sent to %s: %s", backup.id, target.name, unfit)  # noqa: TRY400 - one line
-                sent.unfit[str(backup.id)] = _damaged(source, backup, str(unfit))
-                if unfit.unread:
-                    continue
-                sent.looked_at.add((source.name, backup.copies[0].archive_key))
-            else:
-                sent.looked_at.add((source.name, backup.copies[0].archive_key))
-                log.info("%s, which target %s had missed, is there now", backup.id, target.name)
-                sent.ids.append(str(backup.id))
+            _try(source, target, backup, fetch, sent)
     except StorageFailed as error:
         log.error("target %s failed: %s", target.name, error)  # noqa: TRY400 - one line
         sent.failed = error
     return sent
+
+
+def _try(source: Storage, target: Storage, backup: Backup, fetch: Fetch, sent: Sent) -> None:
+    """Send one, or note what is wrong with it. Raises `StorageFailed` for the target."""
+    place = source.name, backup.copies[0].archive_key
+    try:
+        _send(source, target, backup, fetch)
+    except _Gone as gone:
+        log.warning("%s is not sent to %s, as it is gone: %s", backup.id, target.name, gone)
+    except _Unfit as unfit:
+        log.error("%s is not sent to %s: %s", backup.id, target.name, unfit)  # noqa: TRY400 - one line
+        sent.unfit[str(backup.id)] = _damaged(source, backup, str(unfit))
+        if not unfit.unread:
+            sent.looked_at.add(place)
+    else:
+        log.info("%s, which target %s had missed, is there now", backup.id, target.name)
+        sent.looked_at.add(place)
+        sent.ids.append(str(backup.id))
 
 
 def _missing(

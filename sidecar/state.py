@@ -217,8 +217,8 @@ class State:
             try:
                 with _locked(self.folder / f"{self._damaged}.lock", "remembering what is damaged"):
                     self._write_damaged(path, change)
-            except Locked as error:
-                if time.monotonic() > ends:
+            except (ConfigurationError, Locked) as error:
+                if isinstance(error, ConfigurationError) or time.monotonic() > ends:
                     log.warning("%s is left as it is: %s", path, error)
                     return
                 time.sleep(_POLL)

@@ -11,9 +11,10 @@ from sidecar.catalog import catalog
 from sidecar.errors import Exit, StorageAway
 from sidecar.names import archive_key, manifest_key
 from sidecar.report.progress import progress
+from sidecar.state import State
 from sidecar.storage.base import ObjectInfo, Storage
 from sidecar.storage.local import LocalStorage
-from sidecar.verify import Verified, exit_code, verify
+from sidecar.verify import Verified, exit_code, remember, verify
 from tests.support.memory_storage import MemoryStorage
 from tests.support.shelf import backup_id, shelve
 
@@ -57,6 +58,15 @@ def test_an_archive_that_is_gone_alone_is_a_failure(storage: Storage, tmp_path: 
     [result] = results = verified_after(storage, tmp_path, archive_key(MADE))
     assert result.unread
     assert exit_code(results) is Exit.STORAGE
+
+
+def test_a_state_folder_that_can_not_be_made_does_not_cost_what_was_verified(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    state = State(tmp_path / "file" / "state", "prod", tmp_path)
+    remember(state, [Verified(str(MADE), "s3", archive_key(MADE), 7, "is damaged")])
+    assert "is left as it is: BACKUP_STATE_DIR" in caplog.text
 
 
 def test_what_a_silent_target_may_have_lost_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
