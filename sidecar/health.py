@@ -119,7 +119,9 @@ def _found_by_verify(facts: Facts) -> list[str]:
 
 
 def _found_by_drill(facts: Facts) -> list[str]:
-    drills = [run for run in facts.runs if run.command == "drill" and run.exit_code != Exit.INTERRUPTED]
+    # One that was told to end, or met another run, says nothing of a backup.
+    unsaid = (Exit.INTERRUPTED, Exit.LOCKED)
+    drills = [run for run in facts.runs if run.command == "drill" and run.exit_code not in unsaid]
     if not drills or drills[-1].is_good:
         return []
     at = _local(drills[-1].started_at, facts)
