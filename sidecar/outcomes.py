@@ -26,6 +26,8 @@ def of_backup(found: "Outcome", recording: "Recording") -> None:
     unpruned = {result.target: str(result.failure) for result in found.pruned if result.failure}
     # Without the error, which may read otherwise each night: what lasts is told once a week.
     undone = [f"pruning on {name}" for name in unpruned] + [f"a whole copy of {each} to send" for each in found.damaged]
+    # Without their number, which is another one each night.
+    undone += ["some that a target had missed"] if found.left else []
     facts: dict[str, Any] = {
         "backup": manifest.id,
         "kimai_version": manifest.kimai.version,
@@ -49,6 +51,7 @@ def of_backup(found: "Outcome", recording: "Recording") -> None:
     parts += [f"not sent after, as the local copy is damaged: {some(found.damaged, _NAMES)}"] if found.damaged else []
     parts += [f"{len(found.republished.fresh)} published again"] if found.republished.fresh else []
     parts += [f"{len(found.sent)} earlier sent after"] if found.sent else []
+    parts += [f"{len(found.left)} still to be sent after"] if found.left else []
     parts += [f"{facts['pruned']} old deleted"] if facts["pruned"] else []
     recording.tell(found.exit_code, "; ".join(parts), **facts)
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from sidecar import outcomes
 from sidecar.backup import Outcome
 from sidecar.errors import StorageFailed
-from sidecar.manifest import Archive, Database, Kimai, Manifest
+from sidecar.manifest import Archive, BackupId, Database, Kimai, Manifest
 from sidecar.notices import due
 from sidecar.prune import Pruned
 from sidecar.recorder import Recording
@@ -80,3 +80,12 @@ def test_a_damaged_copy_that_could_not_be_sent_is_named() -> None:
         ["a whole copy of kimai_demo_2.57.0_20261120T011000Z to send"],
     )
     assert run.summary.endswith("; not sent after, as the local copy is damaged: kimai_demo_2.57.0_20261120T011000Z")
+
+
+def test_what_is_still_to_be_sent_is_told() -> None:
+    found = outcome()
+    found.left = [BackupId("demo", "2.57.0", NOW), BackupId("demo", "2.56.0", NOW)]
+    run = recorded(found)
+    assert (run.exit_code, run.failed) == (3, {})
+    assert run.lacks == ["some that a target had missed"]
+    assert run.summary.endswith("; 2 still to be sent after")
