@@ -3,7 +3,7 @@
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_FETCHED = "fetched-"
 _DAY = 86400
 _LONGEST_SILENCE = 60
 _BRIEF_SILENCE = 4
@@ -116,7 +115,7 @@ class Targets:
     @contextmanager
     def fetch(self, storage: "Storage", key: str) -> Iterator[Path]:
         """An object as a file on this machine, for readers that must jump about in it."""
-        from sidecar.storage.base import Spooled
+        from sidecar.storage.base import FETCHED, Spooled
 
         if storage is self.local and self._settings.backup_dir is not None:
             yield self._settings.backup_dir / key
@@ -129,7 +128,7 @@ class Targets:
         with ExitStack() as held:
             spool = self._spool_folder()
             try:
-                folder = held.enter_context(tempfile.TemporaryDirectory(prefix=_FETCHED, dir=spool))
+                folder = held.enter_context(tempfile.TemporaryDirectory(prefix=FETCHED, dir=spool))
                 path = Path(folder) / key
                 path.write_bytes(data)
             except OSError as error:
@@ -214,8 +213,10 @@ class Targets:
         return [f"the upload of {key}" for key in begun if key not in there]
 
     def _sweep_fetched(self, now: datetime, *, dry_run: bool) -> list[str]:
+        from sidecar.storage.base import FETCHED
+
         found = []
-        for path in sorted(self._spool_folder().glob(f"{_FETCHED}*")):
+        for path in sorted(self._spool_folder().glob(f"{FETCHED}*")):
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < now.timestamp() - _DAY:
                     found.append(str(path))
@@ -272,11 +273,6 @@ class Targets:
             is_backup=_is_backup,
             is_archive=lambda key: key.endswith(names.ARCHIVE_SUFFIXES),
         )
-
-
-def copies_of(storages: "Sequence[Storage]", targets: Sequence[str]) -> "list[Storage]":
-    """Those of the targets that hold a copy, in the order in which they are to be asked: local first."""
-    return [storage for storage in storages if storage.name in targets]
 
 
 def _same_disk(one: Path, other: Path) -> bool:

@@ -19,6 +19,9 @@ class ObjectInfo(NamedTuple):
     locked: str | None = None
 
 
+FETCHED = "fetched-"
+"""How the folders begin that objects are brought to: what a killed run left of them is found by that."""
+
 Source = Path | bytes
 """What `put` stores: a finished file, read from its start at each try and never changed, or a small text."""
 

@@ -9,12 +9,11 @@ from contextlib import closing
 from pathlib import Path
 
 from sidecar.errors import Damaged, StorageAway, StorageFailed
-from sidecar.storage.base import Spooled
+from sidecar.storage.base import FETCHED, Spooled
 from sidecar.storage.bucket import WORKERS, Bucket
 from sidecar.storage.parts import Span, done_in_order, spans
 
 _BLOCK = 1 << 20
-_FETCHED = "fetched-"
 
 
 class Downloads:
@@ -33,7 +32,7 @@ class Downloads:
                 f"{key} has {size} bytes, and {folder} has room for {free}",
                 mend="Make room there, or set BACKUP_STATE_DIR to a folder on a larger disk.",
             )
-        path = Path(tempfile.mkdtemp(prefix=_FETCHED, dir=folder)) / key
+        path = Path(tempfile.mkdtemp(prefix=FETCHED, dir=folder)) / key
         try:
             with path.open("x+b", buffering=0) as file:
                 found = self._receive(key, size, etag, file.fileno())

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import Site
-from tests.support.s3 import keys_in, s3_storage, settings
+from tests.support.s3 import keys_in, s3_storage
 from tests.support.seaweed import Store
 from tests.support.shelf import backup_id, shelve
 
@@ -42,17 +42,6 @@ targets._same_disk = lambda one, other: Path(folder) in one.parents
 main()
 """
 """What stands for a disk where no file system may be mounted: 3 MB are as much as the folder takes."""
-
-
-@pytest.fixture
-def bucket(s3_store: Store) -> str:
-    return s3_store.bucket()
-
-
-@pytest.fixture
-def offsite(site: Site, s3_store: Store, bucket: str, tmp_path: Path) -> Site:
-    site.extra |= settings(s3_store, bucket, tmp_path)
-    return site
 
 
 def mount(folder: Path, options: str) -> bool:

@@ -7,12 +7,10 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pytest
-
 from sidecar.app import App
 from tests.support.cli import DEADLINE, Site
 from tests.support.http_faults import Answer, HttpProxy, Request
-from tests.support.s3 import keys_in, settings
+from tests.support.s3 import keys_in
 from tests.support.seaweed import Store
 
 BETWEEN_ZIP_AND_MANIFEST = """
@@ -56,17 +54,6 @@ def stems(names: list[str], suffix: str) -> list[str]:
 def assert_whole(names: list[str], count: int) -> None:
     assert len(stems(names, ".zip")) == count, names
     assert stems(names, ".zip") == stems(names, ".json")
-
-
-@pytest.fixture
-def bucket(s3_store: Store) -> str:
-    return s3_store.bucket()
-
-
-@pytest.fixture
-def offsite(site: Site, s3_store: Store, bucket: str, tmp_path: Path) -> Site:
-    site.extra |= settings(s3_store, bucket, tmp_path)
-    return site
 
 
 def put(store: Store, bucket: str, key: str, data: bytes) -> None:

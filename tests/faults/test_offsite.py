@@ -19,11 +19,6 @@ from tests.support.shelf import backup_id, shelve
 
 
 @pytest.fixture
-def bucket(s3_store: Store) -> str:
-    return s3_store.bucket()
-
-
-@pytest.fixture
 def offsite(site: Site, s3_store: Store, bucket: str, tmp_path: Path) -> Site:
     """A site with both targets; the key to the second lies in a file, as a secret does."""
     (tmp_path / "secret").write_text(s3_store.key.secret + "\n")
