@@ -86,7 +86,7 @@ def used(found: Story) -> tuple[str, int, int]:
 def test_its_hour_comes_it_is_stopped_in_the_middle_and_makes_up_for_it(large: Story) -> None:
     now = datetime.now(UTC)
     # Time enough to make the container anew; the next one is an hour later.
-    moment = (now + timedelta(seconds=100)).replace(second=0)
+    moment = (now + timedelta(seconds=100)).replace(second=0, microsecond=0)
     schedule(large, f"{moment.minute} * * * *")
     assert "healthy" in large.project.state("backup"), "a fresh install is healthy"
     folder = large.folder / "backups"
