@@ -33,7 +33,7 @@ check: install ## Lint, check formats, types and imports, run the fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q -n 2 -m "not slow" tests/unit tests/contract
+	$(BIN)/python -m pytest -q -n 2 --hypothesis-profile=quick -m "not slow" tests/unit tests/contract
 
 bench: install ## Compare speed and memory with the native clients; N=… timesheets
 	@$(BIN)/python -m bench $(N)

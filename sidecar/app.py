@@ -9,6 +9,7 @@ from sidecar.parts import Parts
 
 if TYPE_CHECKING:
     from sidecar import backup, daemon, doctor, drill, health, restore, tidy
+    from sidecar.catalog import Backup
     from sidecar.clock import Clock
     from sidecar.report.progress import Progress
     from sidecar.status import Status
@@ -87,8 +88,18 @@ class App(Parts):
             storages=self.storages,
             fetch=self.targets.fetch,
             state=self.state,
+            tries=self.tries,
             progress=progress,
         )
+
+    def turn(self, *, oldest: bool, again: bool) -> "Backup":
+        """The backup to be drilled where nobody named one; `again`: the drill before has failed."""
+        from sidecar import turns
+
+        listing, tries, now = self.catalog(), self.tries.read(), datetime.now(UTC)
+        if oldest:
+            return turns.whose_turn(listing, self.storages, tries, now)
+        return turns.by_schedule(listing, self.storages, tries, now, again=again)
 
     def doctor_job(self, *, notify: bool = False) -> "doctor.Job":
         """What `doctor` looks at; `notify`: those who are told of runs get a test."""
@@ -105,6 +116,8 @@ class App(Parts):
             check_state_folder=lambda: self.state.check_writable(),
             backup_dir=self.settings.backup_dir,
             notifiers=lambda: self.teller.examine(send=notify),
+            scratch=self.servers.connect_scratch if self.settings.drill_database_url else None,
+            scratch_prefix=lambda: self.servers.scratch.database,
         )
 
     # ── By itself ────────────────────────────────────────────────────────────────────────────────────────────

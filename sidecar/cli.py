@@ -132,7 +132,7 @@ def verify(reference: str | None, as_json: bool, instance: str | None, run_id: s
 
 @cli.command()
 @click.argument("reference", metavar="[ID|latest]", required=False)
-@click.option("--oldest", is_flag=True, help="The one whose turn it is: never drilled, or longest ago.")
+@click.option("--oldest", is_flag=True, help="The one whose turn it is: never tried, or longest ago.")
 @as_json
 @instance
 @run_id
@@ -143,7 +143,8 @@ def drill(
     """Prove a backup: restore it into a scratch database, and compare.
 
     On the server of DRILL_DATABASE_URL, in a database of its own that is dropped afterwards. Every table is read back
-    and compared with the manifest, every file's hash checked. Without an ID, the newest backup.
+    and compared with the manifest, every file's hash checked. Without an ID, the newest backup; by DRILL_SCHEDULE,
+    the newest one where no drill has tried it yet, else the one whose turn it is.
     """
     from sidecar import drill as use_case
     from sidecar import outcomes
@@ -151,9 +152,12 @@ def drill(
     if reference and oldest:
         raise click.UsageError("give an ID or --oldest, not both")
     app = App.load(os.environ, instance, run_id)
+    by_itself = trigger != "hand"
     with app.recorded("drill", trigger) as run:
-        turn = use_case.whose_turn(app.catalog(), app.storages) if oldest else None
-        backup = turn or app.find("drill", reference or "latest")
+        if reference or not (oldest or by_itself):
+            backup = app.find("drill", reference or "latest")
+        else:
+            backup = app.turn(oldest=oldest, again=trigger == "retry")
         with progress(quiet=as_json) as shown:
             outcome = use_case.drill(app.drill_job(run.watch(shown)), backup)
         outcomes.of_drill(outcome, run)
@@ -247,9 +251,9 @@ def run() -> None:
     Each run is a process of its own, one at a time. One that was missed (container down, machine asleep) is made
     up for, once; one that failed is tried again after 10, 30 and 90 minutes, unless the next comes before. With
     BACKUP_JITTER each begins up to so many minutes later. VERIFY_SCHEDULE re-reads all backups, DRILL_SCHEDULE
-    proves the newest. HTTP_LISTEN shows how things stand. SIGTERM ends a run
-    within 8 seconds, and the next start makes up for it. SIGHUP does nothing: settings are read at the start, the
-    files of NAME_FILE by each run.
+    proves the newest, or where that was tried already, the one whose turn it is. HTTP_LISTEN shows how things
+    stand. SIGTERM ends a run within 8 seconds, and the next start makes up for it. SIGHUP does nothing: settings
+    are read at the start, the files of NAME_FILE by each run.
     """
     from sidecar.clock import WallClock
     from sidecar.daemon import Daemon

@@ -4,13 +4,15 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from sidecar.catalog import catalog
 from sidecar.database import rights
-from sidecar.database.server import Session
+from sidecar.database.scratch import Open, scratch_database
+from sidecar.database.server import Session, version_number
 from sidecar.database.snapshot import Connect, take, why_alone
 from sidecar.database.tables import read_tables
 from sidecar.errors import ConfigurationError, Exit, KimaiBackupError
@@ -47,6 +49,7 @@ class Job:
 
     `remarks` tells what is to be known of the S3 store by now. `kimai` gives the instance, or raises what keeps it
     from being found. `notifiers` gives who is told of runs, what is to be known of that, the mend and the code.
+    `scratch` opens a database of the server for drills, where one is set, and `scratch_prefix` begins its name.
     """
 
     instance_name: str
@@ -58,6 +61,8 @@ class Job:
     check_state_folder: Callable[[], Path]
     backup_dir: Path | None
     notifiers: Callable[[], Iterable[tuple[str, str, str, Exit]]] = tuple
+    scratch: Open | None = None
+    scratch_prefix: Callable[[], str] = str
 
 
 def examine(job: Job) -> list[Finding]:
@@ -240,6 +245,33 @@ def _clock(job: Job) -> Iterator[Finding]:
         yield Finding("clock", f"{now:%Y-%m-%d %H:%M} UTC, as the database server's")
 
 
+def _scratch(job: Job) -> Iterator[Finding]:
+    """The server for drills: whether a database can be made there, with all rights, for what Kimai's server holds."""
+    if job.scratch is None:
+        return
+    what, prefix = "scratch server", job.scratch_prefix()
+    with (
+        scratch_database(job.scratch, prefix, "utf8mb4", "utf8mb4_unicode_ci") as name,
+        closing(job.scratch(name)) as its,
+    ):
+        lacking = rights.lacking(its, (*rights.FOR_LOAD, *rights.FOR_OBJECTS))
+    version, limit = version_number(its.server_version), its.packet_limit
+    if lacking:
+        code = Exit.REFUSED if {*lacking} & {*rights.FOR_LOAD} else Exit.DONE
+        yield Finding(what, f"the user lacks {', '.join(lacking)}", rights.for_drills(prefix), code)
+    else:
+        yield Finding(what, f"{its.flavour} {its.server_version}, databases {prefix}_drill_… can be made and dropped")
+    with closing(job.connect()) as own:
+        if own.identity == its.identity:
+            yield Finding(what, "is Kimai's own: a drill there slows Kimai down", "Use one beside it (README).")
+        if (own.flavour, version_number(own.server_version)) != (its.flavour, version):
+            seen = f"Kimai's is {own.flavour} {own.server_version}: a drill compares rows, and no definitions"
+            yield Finding(what, seen, "Use the same version for both.")
+        if limit < own.packet_limit:
+            seen = f"takes statements of {limit} bytes, Kimai's {own.packet_limit}: it may refuse a backup"
+            yield Finding(what, seen, f"Set max_allowed_packet to {own.packet_limit} there.")
+
+
 def _notifiers(job: Job) -> Iterator[Finding]:
     """Whether somebody is told when a backup fails."""
     for found in job.notifiers():
@@ -256,6 +288,7 @@ _PROBES: tuple[tuple[str, Callable[[Job], Iterator[Finding]], Exit, str], ...] =
     ("target s3", _store, Exit.STORAGE, _LOOK_AT_TARGET),
     ("room", _room, Exit.STORAGE, _LOOK_AT_TARGET),
     ("clock", _clock, Exit.UNREACHABLE, _LOOK_AT_DATABASE),
+    ("scratch server", _scratch, Exit.UNREACHABLE, "Look at DRILL_DATABASE_URL."),
     ("notifications", _notifiers, Exit.CONFIGURATION, "Look at NOTIFY_URLS."),
 )
 """Each probe, with code and mend for a fault of the system that nobody told better."""

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from sidecar import __version__
 from sidecar.archive.source import Source, open_source
-from sidecar.catalog import LOCAL, Backup, Catalog, Copy, proven_at, read_manifest
+from sidecar.catalog import LOCAL, Backup, Copy, read_manifest
 from sidecar.database import rights
 from sidecar.database.compare import Compared, compare
 from sidecar.database.load import Load
 from sidecar.database.loaders import StatementRefused
 from sidecar.database.scratch import Open, scratch_database, sweep
-from sidecar.database.server import version_number
+from sidecar.database.server import QueryFailed, version_number
 from sidecar.database.snapshot import take
 from sidecar.errors import Damaged, Exit, KimaiBackupError, NoSuchBackup, ObjectNotFound, Refused, StorageFailed
 from sidecar.manifest import Archive, Database, Manifest
@@ -25,6 +25,7 @@ from sidecar.proof import Proof, TableProof, encode
 from sidecar.report.progress import Progress
 from sidecar.state import State
 from sidecar.storage.base import Storage
+from sidecar.turns import Tries
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +35,15 @@ BLOCK = 1 << 20
 """Bytes of SQL read from the archive at once."""
 _KEPT = 200
 """How many differences a proof names: one that differs everywhere needs no more."""
+_LOOK = "Look at the server of DRILL_DATABASE_URL: its room, its limits, its settings."
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a drill works with. `connect` opens a database of the scratch server; `prefix` begins its name."""
+    """What a drill works with. `connect` opens a database of the scratch server; `prefix` begins its name.
+
+    `tries` remembers what was begun, until what became of it lies beside the backup.
+    """
 
     connect: Open
     prefix: str
@@ -46,6 +51,7 @@ class Job:
     storages: Sequence[Storage]
     fetch: Fetch
     state: State
+    tries: Tries
     progress: Progress
 
 
@@ -82,6 +88,7 @@ def drill(job: Job, backup: Backup) -> Outcome:
     """
     with job.state.lock("drill", of_kimai=False):
         sweep(job.connect, job.prefix)
+        job.tries.begin(backup.id, datetime.now(UTC))
         outcome = Outcome()
         by_name = {storage.name: storage for storage in job.storages}
         for copy in backup.copies:
@@ -98,22 +105,9 @@ def drill(job: Job, backup: Backup) -> Outcome:
                 break
         if not outcome.results:
             raise list(outcome.passed.values())[-1]
+        if any(result.marked for result in outcome.results):
+            job.tries.end(backup.id)
         return outcome
-
-
-def whose_turn(listing: Catalog, storages: Sequence[Storage]) -> Backup:
-    """The oldest backup that no drill has tried; where all were, the one whose proof is the oldest.
-
-    Raises `NoSuchBackup`. Reads each proof where all are proven.
-    """
-    ordinary = [backup for backup in listing.backups if not backup.id.safety and not backup.damaged]
-    untried = [backup for backup in ordinary if not backup.proven]
-    if untried:
-        return untried[-1]
-    if not ordinary:
-        raise NoSuchBackup(f"no backup of instance {listing.instance} is there to be drilled")
-    never = datetime.min.replace(tzinfo=UTC)
-    return min(ordinary, key=lambda backup: (proven_at(backup, storages) or never, backup.id.created_at))
 
 
 @dataclass
@@ -148,6 +142,15 @@ def _drill_copy(job: Job, storage: Storage, backup: Backup, copy: Copy) -> Proof
 
 
 def _restore(job: Job, source: Source, expected: Database, found: _Findings) -> None:
+    try:
+        _load_and_compare(job, source, expected, found)
+    except QueryFailed as error:
+        raise Refused(
+            f"the scratch server, {found.server}, can't be worked with: {error.what}", mend=error.mend or _LOOK
+        ) from error
+
+
+def _load_and_compare(job: Job, source: Source, expected: Database, found: _Findings) -> None:
     with scratch_database(job.connect, job.prefix, expected.charset, expected.collation) as name:
         _look_at_server(job, name, expected, found)
         _load(job, source, expected, name, found)
@@ -167,7 +170,7 @@ def _look_at_server(job: Job, name: str, expected: Database, found: _Findings) -
         if lacking:
             raise Refused(
                 f"the user of DRILL_DATABASE_URL lacks {', '.join(lacking)} on {name}",
-                mend=f"Grant all rights on {job.prefix}\\_drill\\_% (README).",
+                mend=rights.for_drills(job.prefix),
             )
         found.server, limit = f"{session.flavour} {session.server_version}", session.packet_limit
         found.same_flavour = session.flavour == expected.flavour
@@ -199,10 +202,10 @@ def _load(job: Job, source: Source, expected: Database, name: str, found: _Findi
             if found.same_flavour and error.of_the_dump:
                 raise
             other = f"Drill on a server of the backup's own flavour, {expected.flavour}."
-            own = error.mend or "Look at the server of DRILL_DATABASE_URL: its room, its limits, its settings."
+            own = error.mend or _LOOK
             raise Refused(
                 f"{source.label} can't be loaded into the scratch server, {found.server}: {error.what}",
-                mend=own if found.same_flavour else other,
+                mend=own if found.same_flavour or error.mend else other,
             ) from error
     for line in load.loaded.warnings:
         log.info("%s", line)

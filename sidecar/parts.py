@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sidecar.storage.base import Storage
     from sidecar.targets import Targets
     from sidecar.telling import Teller
+    from sidecar.turns import Tries
 
 log = logging.getLogger(__name__)
 
@@ -189,6 +190,13 @@ class Parts:
     def state(self) -> State:
         """The state folder."""
         return State(self.settings.backup_state_dir, self.instance, self.settings.kimai_dir)
+
+    @cached_property
+    def tries(self) -> "Tries":
+        """Which drills were begun and not ended."""
+        from sidecar.turns import Tries
+
+        return Tries(self.settings.backup_state_dir / f"{self.instance}.tries.json")
 
     @cached_property
     def planned(self) -> "Planned":

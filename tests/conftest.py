@@ -12,13 +12,16 @@ import pytest
 from tests.support import mysql_server as mysql_servers
 from tests.support import seaweed
 from tests.support.cli import Site, make_site
+from tests.support.examples import QUICK, USUAL
 from tests.support.servers import Server, mariadb
 
 CI_FORBIDS_SKIPPING = os.environ.get("CI") == "true"
 
 
 # How long an example takes says how busy the machine is: what is slow is told by pytest's own limit.
-hypothesis.settings.register_profile("house", deadline=None)
+hypothesis.settings.register_profile("house", deadline=None, max_examples=USUAL)
+# `make check` is to be quick; `make test` tries them all.
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=QUICK)
 hypothesis.settings.load_profile("house")
 
 

@@ -163,4 +163,4 @@ class StatementRefused(Damaged):
         super().__init__(
             f"the server refuses a statement of the dump: {error.what}: {beginning(statement)}", mend=error.mend
         )
-        self.of_the_dump = error.code in _OF_THE_DUMP
+        self.of_the_dump = error.code in _OF_THE_DUMP and not error.lacks_room

@@ -13,6 +13,9 @@ FOR_LOAD = ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER", "
 _FOR_KIND = {"view": "CREATE VIEW", "trigger": "TRIGGER", "event": "EVENT"}
 _FOR_KIND |= dict.fromkeys(("function", "procedure", "package", "package body"), "CREATE ROUTINE")
 
+FOR_OBJECTS = tuple(sorted(set(_FOR_KIND.values())))
+"""What views, triggers, events and routines need beside it."""
+
 
 def privileges(session: Session) -> set[str]:
     """What the user may do in this database, by SHOW GRANTS: names in capitals, `ALL PRIVILEGES` among them."""
@@ -56,6 +59,11 @@ def lacking(session: Session, needed: Iterable[str]) -> list[str]:
     """Those of the needed rights that the user hasn't got on this database."""
     granted = privileges(session)
     return [privilege for privilege in needed if not may(granted, privilege)]
+
+
+def for_drills(prefix: str) -> str:
+    """What gives a user all rights on the scratch databases whose names begin so."""
+    return f"Grant all rights on {prefix}\\_drill\\_% (README)."
 
 
 def grant(session: Session, rights: Iterable[str]) -> str:

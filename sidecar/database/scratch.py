@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sidecar.database.server import QueryFailed, Session, quote_name, quote_text
-from sidecar.errors import ConfigurationError, KimaiBackupError, Unreachable
+from sidecar.errors import ConfigurationError, KimaiBackupError, Refused, Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def scratch_database(connect: Open, prefix: str, charset: str, collation: str) -
     """A new, empty database's name: `prefix`, `_drill_` and a number. It is dropped at the end.
 
     As long as it is in use a lock of that name is held at the server, by which `sweep` tells it from one whose drill
-    was killed. Raises `ConfigurationError` where the user may not make it.
+    was killed. Raises `ConfigurationError` where the user may not make it, `Refused` where the server can't.
     """
     name = f"{prefix[:_LONGEST_PREFIX]}_drill_{secrets.token_hex(6)}"
     keeper = connect(NEUTRAL)
@@ -69,6 +69,9 @@ def _make(session: Session, name: str, charset: str, collation: str) -> None:
             # A server of the other flavour: its tables name their own.
             log.warning("the scratch server has no collation %s: %s has its default", collation, name)
             session.query(f"{create} CHARACTER SET utf8mb4")
+    except QueryFailed as error:
+        mend = error.mend or "Look at the server of DRILL_DATABASE_URL."
+        raise Refused(f"the scratch server makes no database: {error.what}", mend=mend) from error
     except Unreachable as error:
         cause = error.__cause__
         if cause is None or not cause.args or cause.args[0] != _NO_RIGHT:

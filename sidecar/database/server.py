@@ -49,15 +49,21 @@ _MENDS = {
     1130: "The server refuses this host: grant the user access from it.",
     1419: "Restore as a user with SUPER, or have log_bin_trust_function_creators=1 set at the server.",
 }
+_FULL = {1021, 1114}
+_NO_ROOM = re.compile(r"No space left on device|disk is full|(?:errno|error|Errcode): (?:28|135)\b", re.IGNORECASE)
+_QUOTING = {1062, 1064, 1292, 1366, 1367}
+"""Errors that quote values, which may hold any words."""
 
 _ENCODERS: Any = pymysql.converters.encoders  # no decoders: every value stays the bytes it arrived as
 
 
 class QueryFailed(KimaiBackupError):
-    """The server answered a statement with an error; `code` is its number."""
+    """The server answered a statement with an error; `code` is its number, `lacks_room` that its disk is full."""
 
     def __init__(self, what: str, *, code: int, mend: str = "") -> None:
-        super().__init__(what, mend=mend)
+        self.lacks_room = code in _FULL or (code not in _QUOTING and _NO_ROOM.search(what) is not None)
+        room = "The server has no room left: give it more, or remove what it does not need." if self.lacks_room else ""
+        super().__init__(what, mend=room or mend)
         self.code = code
 
 

@@ -30,6 +30,8 @@ from tests.support.proxy import Proxy
 from tests.support.s3 import s3_storage
 from tests.support.seaweed import Key, Store
 
+pytestmark = pytest.mark.slow
+
 KEY = "kimai_prod_2.66.0_20261122T011000Z.zip"
 SIZE = 3 * PART + 12345
 

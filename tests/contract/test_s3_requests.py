@@ -6,6 +6,8 @@ import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from sidecar.catalog import catalog
 from sidecar.manifest import BackupId
 from sidecar.prune import prune
@@ -13,6 +15,8 @@ from sidecar.retention import Policy
 from sidecar.storage.s3 import Options, S3Storage
 from tests.support.cli import COMMAND
 from tests.support.s3_names import NamesOnly
+
+pytestmark = pytest.mark.slow
 
 NOW = datetime(2026, 11, 22, 1, 10, tzinfo=UTC)
 BACKUPS = [BackupId("prod", "2.66.0", NOW - timedelta(hours=number)) for number in range(10_000)]

@@ -15,6 +15,8 @@ from tests.support.cli import COMMAND
 from tests.support.s3 import s3_storage
 from tests.support.seaweed import REGION, Store
 
+pytestmark = pytest.mark.slow
+
 SET_IT = "Set S3_CA_FILE to a file with the certificate of the authority that signed the store's."
 
 

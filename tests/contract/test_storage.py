@@ -25,6 +25,7 @@ from sidecar.storage.base import ObjectInfo, Storage
 from sidecar.storage.local import LocalStorage
 from sidecar.storage.retrying import RetryingStorage
 from sidecar.storage.s3 import S3Storage
+from tests.support.examples import examples
 from tests.support.memory_storage import MemoryStorage
 from tests.support.s3 import s3_storage
 from tests.support.seaweed import Store
@@ -50,7 +51,7 @@ def s3(s3_store: Store, tmp_path: Path) -> S3Storage:
     return s3_storage(s3_store, tmp_path)
 
 
-@pytest.fixture(params=["memory", "local", "s3", "retrying"])
+@pytest.fixture(params=["memory", "local", pytest.param("s3", marks=pytest.mark.slow), "retrying"])
 def storage(request: pytest.FixtureRequest) -> Storage:
     if request.param == "memory":
         return MemoryStorage()
@@ -183,7 +184,7 @@ def test_keys_come_in_the_order_of_code_points(storage: Storage) -> None:
     assert all(read(storage, key) == key.encode() for key in unordered)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0\\"), min_size=1, max_size=50))
 def test_any_file_name_is_a_key_unless_hidden(storage: Storage, key: str) -> None:
     if key.startswith("."):
@@ -577,6 +578,7 @@ PUTS_FOR_EVER = """
 import sys
 from pathlib import Path
 from sidecar.storage.local import LocalStorage
+from tests.support.examples import examples
 storage = LocalStorage(Path(sys.argv[1]))
 print("ready", flush=True)
 while True:

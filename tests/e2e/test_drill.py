@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import Ran, Site, poll
-from tests.support.drill import scratch_user, scratches
+from tests.support.drill import repack, scratch_user, scratches
 from tests.support.s3 import settings
 from tests.support.seaweed import Store
 from tests.support.servers import running
@@ -63,27 +63,6 @@ def test_the_outcome_is_one_document(site: Site, scratch: str) -> None:
     assert all(table["equal"] for table in found["tables"])
 
 
-def repack(site: Site, made: str, change: "dict[str, tuple[bytes, bytes]]") -> None:
-    """Change entries of a backup, and make its hashes right: as one who backed up wrongly would have left it."""
-    path, beside = site.backups / f"{made}.zip", site.backups / f"{made}.json"
-    with zipfile.ZipFile(path) as archive:
-        entries = [(info, archive.read(info)) for info in archive.infolist()]
-    manifest = json.loads(beside.read_bytes())
-    with zipfile.ZipFile(path, "w") as archive:
-        for info, content in entries:
-            if info.filename in change:
-                old, new = change[info.filename]
-                assert content.count(old) >= 1, (info.filename, old)
-                content = content.replace(old, new, 1)
-            if info.filename == "database.sql":
-                manifest["database"]["size"] = len(content)
-            if info.filename == "manifest.json":
-                content = json.dumps({**manifest, "archive": None}).encode()
-            archive.writestr(info, content, compress_type=zipfile.ZIP_DEFLATED)
-    manifest["archive"] = {"size": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    beside.write_text(json.dumps(manifest))
-
-
 def failed(site: Site, made: str, scratch: str) -> Ran:
     ran = site.run("drill", made)
     assert ran.code == 7, ran.said
@@ -91,7 +70,8 @@ def failed(site: Site, made: str, scratch: str) -> Ran:
     assert f"{made}.proof.json" not in site.shelf()
     assert proof(site, made, "failed")["matched"] is False
     assert scratches(site.server, scratch) == []
-    assert site.run("list").out.rstrip().endswith("damaged")
+    [line] = [line for line in site.run("list").out.splitlines() if line.startswith(made)]
+    assert line.endswith("damaged")
     return ran
 
 
@@ -106,7 +86,7 @@ def test_one_row_missing(site: Site, scratch: str) -> None:
     at = text.index(b"INSERT INTO `kimai2_tags`")
     row = text[at : text.index(b";\n", at)]
     first = row[row.index(b"\n(") : row.index(b",\n(")]
-    repack(site, made, {"database.sql": (first + b",\n(", b"\n(")})
+    repack(site.backups, made, {"database.sql": (first + b",\n(", b"\n(")})
     ran = failed(site, made, scratch)
     assert "table kimai2_tags: rows was" in ran.out
 
@@ -117,7 +97,7 @@ def test_one_byte_changed(site: Site, scratch: str) -> None:
     at = text.index(b"INSERT INTO `kimai2_tags`")
     row = text[text.index(b"\n(", at) : text.index(b"),", at)]
     changed = row.replace(b"'", b"'X", 1)
-    repack(site, made, {"database.sql": (row, changed)})
+    repack(site.backups, made, {"database.sql": (row, changed)})
     assert "table kimai2_tags: digest was" in failed(site, made, scratch).out
 
 
@@ -126,7 +106,7 @@ def test_an_index_lost(site: Site, scratch: str) -> None:
     text = sql(site, made)
     at = text.index(b"  KEY `", text.index(b"CREATE TABLE `kimai2_timesheet` "))
     line = text[at : text.index(b"\n", at) + 1]
-    repack(site, made, {"database.sql": (line, b"")})
+    repack(site.backups, made, {"database.sql": (line, b"")})
     assert f"table {TABLE}: definition.indexes" in failed(site, made, scratch).out
 
 
@@ -135,14 +115,14 @@ def test_a_default_changed(site: Site, scratch: str) -> None:
     text = sql(site, made)
     at = text.index(b" DEFAULT 0", text.index(b"CREATE TABLE `kimai2_timesheet` "))
     line = text[text.rindex(b"\n", 0, at) : text.index(b"\n", at)]
-    repack(site, made, {"database.sql": (line, line.replace(b"DEFAULT 0", b"DEFAULT 1"))})
+    repack(site.backups, made, {"database.sql": (line, line.replace(b"DEFAULT 0", b"DEFAULT 1"))})
     assert f"table {TABLE}: definition.columns" in failed(site, made, scratch).out
 
 
 def test_a_table_too_many(site: Site, scratch: str) -> None:
     made = site.backup()
     repack(
-        site,
+        site.backups,
         made,
         {"database.sql": (b"CREATE TABLE `kimai2_tags`", b"CREATE TABLE `more` (id INT);\nCREATE TABLE `kimai2_tags`")},
     )
@@ -153,7 +133,7 @@ def test_a_file_changed(site: Site, scratch: str) -> None:
     made = site.backup()
     with zipfile.ZipFile(site.backups / f"{made}.zip") as archive:
         local = archive.read("config/packages/local.yaml")
-    repack(site, made, {"config/packages/local.yaml": (local[:1], bytes([local[0] ^ 1]))})
+    repack(site.backups, made, {"config/packages/local.yaml": (local[:1], bytes([local[0] ^ 1]))})
     assert "local.yaml" in failed(site, made, scratch).out
 
 
@@ -162,9 +142,12 @@ def test_an_archive_swapped_for_another_ones(site: Site, scratch: str) -> None:
     site.sql("DELETE FROM kimai2_timesheet ORDER BY id DESC LIMIT 1")
     second = site.backup()
     (site.backups / f"{second}.zip").write_bytes((site.backups / f"{first}.zip").read_bytes())
-    ran = site.run("drill", second)
-    assert ran.code == 7, ran.said
-    assert f"{second}.failed.json" in site.shelf()
+    assert re.search(rf"! {second}\.zip has .*, its manifest says ", failed(site, second, scratch).out)
+    # Though the hash beside it were right: what is within is another backup.
+    beside = site.backups / f"{second}.json"
+    right = json.loads((site.backups / f"{first}.json").read_bytes())["archive"]
+    beside.write_text(json.dumps({**json.loads(beside.read_bytes()), "archive": right}))
+    assert re.search(r"! .*manifest", failed(site, second, scratch).out)
 
 
 def test_a_dump_cut_after_a_statement(site: Site, scratch: str) -> None:
@@ -173,7 +156,7 @@ def test_a_dump_cut_after_a_statement(site: Site, scratch: str) -> None:
     ends = [at for at in range(len(text)) if text.startswith(b";\n", at)]
     for at in (ends[len(ends) // 3], ends[len(ends) // 2], ends[-12]):
         whole = (site.backups / f"{made}.zip").read_bytes(), (site.backups / f"{made}.json").read_bytes()
-        repack(site, made, {"database.sql": (text[at + 2 :], b"")})
+        repack(site.backups, made, {"database.sql": (text[at + 2 :], b"")})
         failed(site, made, scratch)
         (site.backups / f"{made}.zip").write_bytes(whole[0])
         (site.backups / f"{made}.json").write_bytes(whole[1])
@@ -358,3 +341,93 @@ def test_a_copy_whose_manifest_is_gone_bad_is_passed_over_and_told(offsite: Site
     assert "the copy on local could not be tried" in ran.out
     assert "read from s3" in ran.out
     assert f"{made}.proof.json" not in offsite.shelf()
+
+
+# ── Whose turn it is ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def refused_for_ever(site: Site, made: str) -> None:
+    """No server takes so large a statement."""
+    beside = site.backups / f"{made}.json"
+    manifest = json.loads(beside.read_bytes())
+    manifest["database"]["largest_statement"] = 1 << 40
+    beside.write_text(json.dumps(manifest))
+    repack(site.backups, made, {})
+
+
+def turn(site: Site, *arguments: str) -> str | int:
+    """Which backup was drilled, or the exit code of a drill that could not be made."""
+    ran = site.run("drill", "--json", *arguments)
+    return str(ran.json()[0]["id"]) if ran.code == 0 else ran.code
+
+
+def test_one_that_is_refused_every_time_keeps_no_other_from_its_turn(site: Site, scratch: str) -> None:
+    first, second, third = (site.backup() for _ in range(3))
+    refused_for_ever(site, first)
+    turns = [turn(site, "--oldest") for _ in range(6)]
+    assert turns == [8, second, third] * 2
+    assert f"{first}.failed.json" not in site.shelf()
+
+
+def test_one_whose_drill_was_killed_waits_for_the_others(site: Site, scratch: str) -> None:
+    first, second = site.backup(), site.backup()
+    process = site.start("drill", "--oldest")
+    poll(lambda: scratches(site.server, scratch), "a scratch database")
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=10)
+    assert [turn(site, "--oldest") for _ in range(3)] == [second, first, second]
+
+
+def test_a_drill_that_never_began_takes_no_turn(site: Site, scratch: str) -> None:
+    first = site.backup()
+    site.backup()
+    assert site.run("drill", "--oldest", DRILL_DATABASE_URL="mysql://u:p@127.0.0.1:9/drill").code == 5
+    assert turn(site, "--oldest") == first
+
+
+def test_by_schedule_it_is_the_newest_and_then_the_others(site: Site, scratch: str) -> None:
+    first, second, third = (site.backup() for _ in range(3))
+    assert [turn(site, "--trigger", "schedule") for _ in range(4)] == [third, first, second, third]
+    fourth = site.backup()
+    refused_for_ever(site, fourth)
+    assert turn(site, "--trigger", "schedule") == 8
+    assert turn(site, "--trigger", "retry") == 8, "what failed is tried again"
+    assert turn(site, "--trigger", "schedule") == first
+    assert turn(site) == 8, "by hand it is the newest"
+
+
+# ── What doctor tells of the scratch server ──────────────────────────────────────────────────────────────────
+
+
+def examined(site: Site, **settings: str) -> list[dict[str, object]]:
+    return [each for each in site.run("doctor", "--json", **settings).json() if each["what"] == "scratch server"]
+
+
+def test_doctor_tries_the_scratch_server(site: Site, scratch: str) -> None:
+    good, same = examined(site)
+    assert good["good"] is True
+    assert str(good["seen"]).startswith("mariadb ")
+    assert "Kimai's own" in str(same["seen"])
+    assert same["exit_code"] == 0
+    assert scratches(site.server, scratch) == []
+    assert examined(site, DRILL_DATABASE_URL="") == []
+
+
+def test_doctor_tells_what_a_drill_would_be_refused_for(site: Site, scratch: str) -> None:
+    site.server.run(f"REVOKE INSERT, TRIGGER ON `{scratch}\\_drill\\_%`.* FROM '{scratch}'@'%'")
+    [lacking, *_] = examined(site)
+    assert (lacking["exit_code"], lacking["seen"]) == (8, "the user lacks INSERT, TRIGGER")
+    assert f"{scratch}\\_drill\\_%" in str(lacking["mend"])
+    [away] = examined(site, DRILL_DATABASE_URL="mysql://u:p@127.0.0.1:9/drill")
+    assert away["exit_code"] == 5
+    [forbidden] = examined(site, DRILL_DATABASE_URL=site.url.rpartition("/")[0] + "/elsewhere")
+    assert forbidden["exit_code"] == 4
+    assert "GRANT ALL PRIVILEGES" in str(forbidden["mend"])
+
+
+def test_doctor_tells_of_a_scratch_server_that_takes_less_than_kimais(site: Site) -> None:
+    with running("--max-allowed-packet=1M") as other, scratch_user(other) as (_, url):
+        *_, smaller = examined(site, DRILL_DATABASE_URL=url)
+    assert "takes statements of 1048576 bytes" in str(smaller["seen"])
+    assert "max_allowed_packet" in str(smaller["mend"])
+    assert smaller["exit_code"] == 0

@@ -1,8 +1,12 @@
-"""A user on a real server who may make scratch databases of one prefix, and what lies there of it."""
+"""For drills on a real server: a user who may make scratch databases, what lies there, and backups that went wrong."""
 
+import hashlib
+import json
 import secrets
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from tests.support.servers import Server
 
@@ -26,3 +30,24 @@ def scratch_user(server: Server) -> Iterator[tuple[str, str]]:
 def scratches(server: Server, prefix: str) -> list[str]:
     """The databases whose names start so."""
     return sorted(name for (name,) in server.run("SHOW DATABASES") if name.startswith(prefix))
+
+
+def repack(folder: Path, made: str, change: dict[str, tuple[bytes, bytes]]) -> None:
+    """Change entries of a backup, and make its hashes right: as one who backed up wrongly would have left it."""
+    path, beside = folder / f"{made}.zip", folder / f"{made}.json"
+    with zipfile.ZipFile(path) as archive:
+        entries = [(info, archive.read(info)) for info in archive.infolist()]
+    manifest = json.loads(beside.read_bytes())
+    with zipfile.ZipFile(path, "w") as archive:
+        for info, content in entries:
+            if info.filename in change:
+                old, new = change[info.filename]
+                assert content.count(old) >= 1, (info.filename, old)
+                content = content.replace(old, new, 1)
+            if info.filename == "database.sql":
+                manifest["database"]["size"] = len(content)
+            if info.filename == "manifest.json":
+                content = json.dumps({**manifest, "archive": None}).encode()
+            archive.writestr(info, content, compress_type=zipfile.ZIP_DEFLATED)
+    manifest["archive"] = {"size": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    beside.write_text(json.dumps(manifest))

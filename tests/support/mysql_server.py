@@ -8,6 +8,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pymysql
 
@@ -18,6 +19,9 @@ PASSWORD = "r00t"
 MAJORS = (9, 10)
 """What the suite that the image is made of may hold: it moves on."""
 
+_NAMES = "kbtmysql"
+_LEFT_OVER = timedelta(hours=3)
+"""So old is no server of a run that goes on."""
 _SETTINGS = [
     "--event-scheduler=ON",
     "--innodb-buffer-pool-size=256M",
@@ -52,7 +56,8 @@ class MysqlServer(Server):
 
 def mysql(*options: str) -> MysqlServer:
     """Start a MySQL server; raises docker.Unavailable where its image can't be made."""
-    name = f"kbtmysql{uuid.uuid4().hex[:10]}"
+    _sweep()
+    name = f"{_NAMES}{uuid.uuid4().hex[:10]}"
     secret = f"MYSQL_ROOT_PASSWORD={PASSWORD}"
     published = ["--publish", "127.0.0.1::3306"]
     docker.docker("run", "--detach", "--name", name, "--env", secret, *published, docker.mysql(), *_SETTINGS, *options)
@@ -65,6 +70,15 @@ def mysql(*options: str) -> MysqlServer:
         docker.docker("rm", "--force", "--volumes", name)
         raise
     return server
+
+
+def _sweep() -> None:
+    """Remove the servers of test runs that were killed."""
+    for container in docker.docker("ps", "--all", "--quiet", "--filter", f"name=^{_NAMES}").split():
+        with contextlib.suppress(docker.DockerError):  # it has gone meanwhile
+            created = docker.docker("inspect", "--format", "{{.Created}}", container)[:19]
+            if datetime.now(UTC) - datetime.fromisoformat(f"{created}+00:00") > _LEFT_OVER:
+                docker.docker("rm", "--force", "--volumes", container)
 
 
 def _wait_for(server: MysqlServer) -> None:

@@ -19,7 +19,7 @@ DATABASES = {"mariadb": (images.mariadb, ("11.8",)), "mysql": (images.mysql, ("9
 """The image of each flavour, and the major versions of which one must answer."""
 
 SERVICES = ("sqldb", "docker-proxy", "kimai", "backup")
-"""All but `restore`, which runs when it is asked to."""
+"""All but `restore`, which runs when it is asked to, and `drill-db`, which is to be switched on."""
 
 SAMPLE = os.environ.get("KIMAI_SAMPLE_SQL", "")
 """A real Kimai's dump, where this names one."""
@@ -200,7 +200,8 @@ class Story:
 def story(folder: Path, flavour: str) -> Iterator[Story]:
     """A project of the example with a database of this flavour, nothing started yet; gone afterwards."""
     product.image()
-    swapped = {"docker-proxy": images.haproxy(), "sqldb": DATABASES[flavour][0](), "kimai": images.kimai()}
+    server = DATABASES[flavour][0]()
+    swapped = {"docker-proxy": images.haproxy(), "sqldb": server, "drill-db": server, "kimai": images.kimai()}
     made = product.Project.make(folder, swapped)
     project = Project(
         [folder / "compose.yml", folder / "compose.override.yml"],

@@ -12,6 +12,7 @@ from sidecar.archive import legacy
 from sidecar.archive.legacy import UNKNOWN_OWNER, LegacyArchive, identify, open_legacy
 from sidecar.errors import Damaged, NoSuchBackup
 from tests.support.archives import write_backup, write_hostile
+from tests.support.examples import examples
 
 DUMP = b"-- MariaDB dump\nCREATE TABLE `kimai2_tags` (`id` int);\n-- Dump completed on 2025-03-01 02:00:01\n"
 NOTE = json.dumps({"git": "not available", "version": "2.24.0", "software": "Kimai - 2.24.0"}).encode()
@@ -271,7 +272,7 @@ def test_a_zip_cut_short_at_any_byte_is_refused(tmp_path: Path) -> None:
             open_legacy(path)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(place=st.integers(0, len(WHOLE) * 8 - 1))
 def test_a_flipped_bit_never_changes_a_byte_that_is_restored(
     tmp_path_factory: pytest.TempPathFactory, place: int

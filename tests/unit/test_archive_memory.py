@@ -16,6 +16,7 @@ def opened(path: Path) -> tuple[str, int]:
     return said, int(peak)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [8, DIRECTORY_LIMIT // ENTRIES_LIMIT - 46])
 def test_as_many_entries_as_are_allowed_stay_within_bounds(tmp_path: Path, length: int) -> None:
     size = directory_of(tmp_path / "most.zip", (b"%0*d" % (length, number) for number in range(ENTRIES_LIMIT)))
@@ -25,6 +26,7 @@ def test_as_many_entries_as_are_allowed_stay_within_bounds(tmp_path: Path, lengt
     assert peak < 128
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("length", "count"), [(8, ENTRIES_LIMIT + 1), (8, DIRECTORY_LIMIT // 54), (1, DIRECTORY_LIMIT // 47)]
 )

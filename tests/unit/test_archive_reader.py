@@ -33,6 +33,7 @@ from tests.support.archives import (
     write_backup,
     write_hostile,
 )
+from tests.support.examples import examples
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FILE, FOLDER, LINK = stat.S_IFREG | 0o600, stat.S_IFDIR | 0o755, stat.S_IFLNK | 0o777
@@ -156,7 +157,7 @@ def test_an_archive_cut_short_at_any_byte_is_refused(whole: tuple[Path, Manifest
             ArchiveReader(cut)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(data=st.data())
 def test_a_flipped_bit_anywhere_is_found_or_changes_nothing(whole: tuple[Path, Manifest], data: st.DataObject) -> None:
     """Without the archive's own hash. A bit that passes may lie only where nothing is read from: times, versions,
@@ -178,7 +179,7 @@ def test_a_flipped_bit_anywhere_is_found_or_changes_nothing(whole: tuple[Path, M
     assert found == ORIGINAL
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(data=st.data())
 def test_any_bytes_changed_anywhere_are_found_or_change_nothing(
     whole: tuple[Path, Manifest], data: st.DataObject
@@ -217,7 +218,7 @@ def test_a_flipped_bit_in_any_entry_is_named_with_that_entry(whole: tuple[Path, 
         assert info.filename in str(refusal.value)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(data=st.data())
 def test_any_flipped_bit_at_all_breaks_the_archives_own_hash(whole: tuple[Path, Manifest], data: st.DataObject) -> None:
     path, manifest = whole

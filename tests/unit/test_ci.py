@@ -28,11 +28,13 @@ def run(folder: Path, source: str, ci: str) -> int:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=60, check=False).returncode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", TESTS.values(), ids=TESTS.keys())
 def test_what_was_not_run_to_a_pass_is_a_failure_in_ci(tmp_path: Path, source: str) -> None:
     assert run(tmp_path, source, "true") != 0
 
 
+@pytest.mark.slow
 def test_on_a_laptop_a_test_may_skip_and_in_ci_one_may_pass(tmp_path: Path) -> None:
     for name, source, ci in (("laptop", TESTS["skips"], ""), ("ci", "def test_it(): pass", "true")):
         (tmp_path / name).mkdir()

@@ -7,6 +7,8 @@ import sys
 import threading
 import time
 
+import pytest
+
 from sidecar.clock import WallClock
 
 STORM = """
@@ -33,6 +35,7 @@ print(signals, waits)
 """
 
 
+@pytest.mark.slow
 def test_signals_in_the_middle_of_many_waits_hang_nothing() -> None:
     ended = subprocess.run([sys.executable, "-c", STORM], capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode == 0, ended.stderr

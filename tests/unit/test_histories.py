@@ -25,6 +25,7 @@ from sidecar.retention import Policy
 from sidecar.state import State
 from sidecar.storage.base import Storage
 from tests.support import archives
+from tests.support.examples import examples
 from tests.support.memory_storage import MemoryStorage
 from tests.support.shelf import manifest_of
 
@@ -189,7 +190,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps)
 def test_no_history_deletes_what_must_stay(archive: Path, history: list[Any]) -> None:
     world = World(archive)

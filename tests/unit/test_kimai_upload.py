@@ -253,6 +253,7 @@ def test_chunks_of_any_size(tmp_path_factory: pytest.TempPathFactory, pieces: li
     upload.clean_up()
 
 
+@pytest.mark.slow
 def test_tens_of_thousands_of_files_are_written_and_forgotten(tmp_path: Path) -> None:
     upload = upload_to(FakeContainer({}), tmp_path)
     for number in range(20_000):

@@ -18,6 +18,7 @@ from sidecar.runs import Started
 from sidecar.schedule import Cron
 from sidecar.since import Since
 from sidecar.status import Kept, Shelf
+from tests.support.examples import examples
 from tests.support.nights import NO_RECORD, Nights, utc
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -316,7 +317,7 @@ def test_a_restart_does_not_forget_that_the_clock_was_set_back(nights: Nights) -
     assert len([passed for passed, _, _ in nights.started if passed > before]) == 2
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_whatever_happens_no_moment_runs_twice_and_none_is_left_for_long(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

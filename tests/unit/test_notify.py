@@ -81,6 +81,7 @@ def test_a_redirect_is_a_failure_and_takes_nothing_elsewhere(listener: Listener,
         assert other.posts == []
 
 
+@pytest.mark.slow
 def test_one_that_never_answers_is_given_up_and_holds_up_no_other(listener: Listener) -> None:
     send(listener.notify_url)
     with listening() as slow:
@@ -91,6 +92,7 @@ def test_one_that_never_answers_is_given_up_and_holds_up_no_other(listener: List
     assert problems == ["no answer within 2 s", ""]
 
 
+@pytest.mark.slow
 def test_one_that_never_answers_keeps_no_process_from_ending(listener: Listener) -> None:
     listener.hangs = True
     program = (
@@ -137,6 +139,7 @@ def test_the_urls_that_the_readme_shows_can_be_read() -> None:
     assert [answer.problem for answer in notify.read(service_urls(shown[1]))] == ["", ""]
 
 
+@pytest.mark.slow
 def test_nothing_is_written_to_disk(listener: Listener, tmp_path: Path) -> None:
     """The root file system of the container can't be written to, and nothing of it is missed."""
     program = (

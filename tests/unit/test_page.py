@@ -210,6 +210,7 @@ def test_no_secret_is_shown() -> None:
     assert html.count("can&#39;t sign in with ***") == 5
 
 
+@pytest.mark.slow
 def test_two_thousand_backups_are_made_in_time_and_are_no_burden() -> None:
     page, status = Page(in_container=True), statuses.large()
     page.render(status)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sidecar.runs import Run, Trigger
 from sidecar.schedule import RETRIES, Cron, Decision, Past, Plan, decide, oldest_allowed, superseded
+from tests.support.examples import examples
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NIGHTLY = Plan("backup", Cron("10 1 * * *", UTC), by_hand_counts=True)
@@ -75,7 +76,7 @@ def test_a_leap_day_comes_when_it_comes() -> None:
     assert Cron("10 1 29 2 *", BERLIN).last(at("2026-01-01")) == at("2024-02-29T00:10")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(
     st.sampled_from(["30 2 * * *", "0 2 * * *", "15 2,3 * * *", "59 1,2 * * 0", "*/20 * * * *", "17 * * * *"]),
     st.sampled_from(["Europe/Berlin", "America/New_York", "UTC"]),

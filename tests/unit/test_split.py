@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sidecar.database.split import split
 from sidecar.errors import Damaged, Refused
+from tests.support.examples import examples
 
 LARGEST = 1 << 20
 BLANKS = b" \t\r\n\v\f"
@@ -185,7 +186,7 @@ def test_text_that_ends_inside_something_is_cut_short(text: bytes) -> None:
 
 
 @given(st.integers(min_value=1, max_value=len(MYSQLDUMP) - len(b"\n\n-- Dump completed on 2026-11-22  1:02:03") - 1))
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_a_dump_cut_anywhere_gives_only_whole_statements(length: int) -> None:
     whole: list[bytes] = []
     try:
@@ -362,7 +363,7 @@ def outcome(chunks: list[bytes]) -> tuple[list[bytes], bool]:
 
 
 @given(st.lists(st.sampled_from(SOUP), max_size=30).map(b"".join), st.lists(st.integers(0, 1000), max_size=6))
-@settings(max_examples=1000)
+@settings(max_examples=examples(1000))
 def test_any_text_is_read_as_the_simplest_lexer_reads_it(text: bytes, places: list[int]) -> None:
     expected = one_byte_at_a_time(text)
     assert outcome([text]) == expected
@@ -396,7 +397,7 @@ STATEMENTS = st.lists(PIECES, min_size=1, max_size=12).map(lambda pieces: b"X " 
     st.sampled_from([b"\n", b"", b"\n-- it's a comment;\n", b" /* ; ' */ "]),
     st.lists(st.integers(0, 5000), max_size=8),
 )
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_statements_put_together_come_apart_again(
     written: list[tuple[bytes, bytes]], between: bytes, places: list[int]
 ) -> None:

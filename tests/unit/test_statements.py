@@ -8,6 +8,7 @@ from sidecar.database import statements
 from sidecar.database.split import split
 from sidecar.database.statements import Kind, admit
 from sidecar.errors import Refused
+from tests.support.examples import examples
 
 PASSES = {
     Kind.SET: [
@@ -399,7 +400,7 @@ JOINTS = st.sampled_from([b"),(", b"),\n(", b"),\r\n(", b"),\n\t(", b") , ("])
 
 
 @given(ROWS, JOINTS)
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @example([b"1", b"2"], b"), (")
 def test_rows_of_literals_pass_whatever_they_hold(rows: list[bytes], joint: bytes) -> None:
     statement = b"INSERT INTO `t` (`a`) VALUES (" + joint.join(rows) + b")"
@@ -411,7 +412,7 @@ HARMFUL = [b"LOAD_FILE('/etc/passwd')", b"(SELECT 1)", b"f(1)", b"@x", b"`f`(1)"
 
 
 @given(ROWS, st.sampled_from(HARMFUL), ROWS, JOINTS, st.sampled_from([b",", b"+", b"),("]))
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 def test_one_harmful_value_among_any_others_is_found(
     before: list[bytes], harmful: bytes, after: list[bytes], joint: bytes, between: bytes
 ) -> None:

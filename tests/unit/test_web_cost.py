@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import http.client, json, os, sys, time
 from sidecar.report.web.server import serve
@@ -36,6 +38,7 @@ print(json.dumps({"page": min(pages), "idle": idle, "modules": sorted(sys.module
 HEAVY = {"boto3", "botocore", "docker", "requests", "pymysql", "apprise", "rich", "tenacity", "jsonschema"}
 
 
+@pytest.mark.slow
 def test_what_the_page_costs() -> None:
     """Two targets with 3,000 backups between them, 1,000 runs, 100 requests."""
     ended = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=100, check=False)

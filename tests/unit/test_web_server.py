@@ -193,6 +193,7 @@ def test_one_that_hangs_is_left_behind_at_the_deadline(caplog: pytest.LogCapture
     assert not server._thread.is_alive()
 
 
+@pytest.mark.slow
 def test_stopping_one_that_has_only_begun_ends_it() -> None:
     for _ in range(20):
         begun = time.monotonic()
@@ -218,6 +219,7 @@ def test_more_connections_than_there_is_room_for_are_told_to_come_again() -> Non
             assert (code, time.monotonic() < ends) == (503, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [b"", b"GET / HT"])
 def test_connections_that_ask_for_nothing_keep_nobody_out_for_long(
     monkeypatch: pytest.MonkeyPatch, sent: bytes
@@ -250,6 +252,7 @@ def ended(connection: socket.socket) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_a_connection_that_is_used_is_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web_server, "_SILENCE", 2.0)
     with served(statuses.empty) as server:

@@ -1,0 +1,94 @@
+"""A dump that was cut after any of its statements is found by a drill, and what it lost is named."""
+
+import re
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from sidecar import drill
+from sidecar.catalog import catalog
+from sidecar.database.server import connect
+from sidecar.database.url import parse
+from sidecar.report.progress import progress
+from sidecar.state import State
+from sidecar.storage.local import LocalStorage
+from sidecar.turns import Tries
+from tests.support.cli import Site
+from tests.support.drill import repack, scratch_user, scratches
+
+SMALL = (
+    "CREATE TABLE alpha (id INT PRIMARY KEY, name VARCHAR(20) DEFAULT 'a', KEY by_name (name))",
+    "CREATE TABLE beta (id INT PRIMARY KEY, alpha_id INT, FOREIGN KEY (alpha_id) REFERENCES alpha (id))",
+    "INSERT INTO alpha VALUES (1, 'one'), (2, 'two;')",
+    "INSERT INTO beta VALUES (1, 2)",
+    "CREATE VIEW gamma AS SELECT name FROM alpha",
+    "CREATE TRIGGER delta BEFORE INSERT ON beta FOR EACH ROW SET NEW.alpha_id = 1",
+    "CREATE EVENT epsilon ON SCHEDULE EVERY 1 DAY DO DELETE FROM beta",
+)
+STATEMENT = re.compile(rb";{1,2}\n")
+MADE = re.compile(rb"(?:^|\n| )(?:CREATE TABLE|INSERT INTO|VIEW|TRIGGER|EVENT) (?:IF NOT EXISTS )?`(\w+)`")
+"""What speaks of a table or of what stands beside it; the last thing to be lost is the event's own CREATE."""
+
+
+@dataclass
+class Bench:
+    """One backup that can be spoilt and made whole again, and drills of it without a process for each."""
+
+    folder: Path
+    made: str
+    job: drill.Job
+
+    def drill(self) -> drill.Outcome:
+        [backup] = catalog(self.job.storages, "kimai").backups
+        return drill.drill(self.job, backup)
+
+
+@pytest.fixture
+def bench(site: Site, tmp_path: Path) -> Iterator[Bench]:
+    site.lose_database()
+    site.sql(*SMALL)
+    made = site.backup()
+
+    @contextmanager
+    def fetch(storage: object, key: str) -> Iterator[Path]:
+        yield site.backups / key
+
+    with scratch_user(site.server) as (prefix, url), progress(quiet=True) as shown:
+        job = drill.Job(
+            connect=lambda name: connect(replace(parse(url), database=name)),
+            prefix=prefix,
+            connections=2,
+            storages=[LocalStorage(site.backups)],
+            fetch=fetch,
+            state=State(tmp_path / "own-state", "kimai", site.root),
+            tries=Tries(tmp_path / "own-state" / "tries.json"),
+            progress=shown,
+        )
+        yield Bench(site.backups, made, job)
+        assert scratches(site.server, prefix) == []
+
+
+def test_after_any_statement(bench: Bench) -> None:
+    whole = {name: (bench.folder / name).read_bytes() for name in (f"{bench.made}.zip", f"{bench.made}.json")}
+    with zipfile.ZipFile(bench.folder / f"{bench.made}.zip") as archive:
+        text = archive.read("database.sql")
+    # What follows puts back the session's settings, and loses nothing.
+    last = max(match.start() for match in re.finditer(rb"CREATE[^\n]* EVENT ", text))
+    cuts = [match.end() for match in STATEMENT.finditer(text) if match.end() <= last]
+    assert len(cuts) > 30
+    for cut in cuts:
+        repack(bench.folder, bench.made, {"database.sql": (text[cut:], b"")})
+        [result] = bench.drill().results
+        lost = MADE.search(text, cut - 1)
+        assert lost, text[cut:]
+        said = "\n".join(result.proof.differences)
+        assert not result.proof.matched, text[cut - 200 : cut + 200]
+        assert lost[1].decode() in said, (lost[1], said, text[cut - 200 : cut + 200])
+        for name, content in whole.items():
+            (bench.folder / name).write_bytes(content)
+    [result] = bench.drill().results
+    assert result.proof.matched
