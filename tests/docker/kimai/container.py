@@ -192,6 +192,7 @@ def healthy(arguments: list[str]) -> int:
 
 COMMANDS = {
     "kimai:install": install,
+    "kimai:update": install,
     "kimai:user:create": create_user,
     "database-answers": database_answers,
     "serve": serve,
