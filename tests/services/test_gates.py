@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 
 from tests.standin.install import NEWEST_MIGRATION, install_console, set_fault
 from tests.support.cli import Ran, Site, make_site
+from tests.support.proxy import Proxy
 from tests.support.servers import Server
 
 NEWER = "Version20261015120000"
@@ -253,6 +254,51 @@ def test_an_upgrade_that_is_killed_once_kimai_has_migrated(lost: Site) -> None:
     install(lost, "2.66.0", NEWEST_MIGRATION)
     restored(lost, "--discard-killed")
     assert_as_before(lost)
+
+
+# ── Updated while it is backed up ────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def held(tmp_path: Path, server: Server) -> Iterator[tuple[Site, Callable[[], Ran]]]:
+    """A site whose backup is held in the middle of its dump; the call lets it go on, and tells how it ended."""
+    site = make_site(tmp_path / "held", server, timesheets=5000)
+    with Proxy(server.host, server.port) as proxy:
+        site.port = proxy.port
+        site.point_env_at(site.url)
+        proxy.hold_after(400_000, from_server=True)
+        process = site.start("backup")
+        assert proxy.held.wait(60)
+
+        def go_on() -> Ran:
+            proxy.release()
+            return site.ended(process)
+
+        yield site, go_on
+    site.end()
+
+
+def test_a_kimai_that_is_updated_meanwhile_makes_no_backup(held: tuple[Site, Callable[[], Ran]]) -> None:
+    site, go_on = held
+    install(site, "2.66.1", NEWEST_MIGRATION)
+    ran = go_on()
+    assert ran.code == 8, ran.said
+    assert "Kimai was updated during the backup, from 2.66.0 to 2.66.1" in ran.errors[0]
+    assert "Run the backup again" in ran.errors[0]
+    assert site.shelf() == []
+    assert "_2.66.1_" in site.backup()
+
+
+def test_a_database_that_is_migrated_meanwhile_makes_no_backup(held: tuple[Site, Callable[[], Ran]]) -> None:
+    site, go_on = held
+    site.sql(f"INSERT INTO migration_versions (version) VALUES ('DoctrineMigrations\\\\{NEWER}')")
+    ran = go_on()
+    assert ran.code == 8, ran.said
+    assert (
+        f"the database was migrated during the backup, from DoctrineMigrations\\{NEWEST_MIGRATION} to" in ran.errors[0]
+    )
+    assert site.shelf() == []
+    site.backup()
 
 
 # ── Plugins ──────────────────────────────────────────────────────────────────────────────────────────────────

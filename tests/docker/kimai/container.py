@@ -51,7 +51,7 @@ def known_migrations() -> list[str]:
 
 def install(arguments: list[str]) -> int:
     """Create and migrate whatever database there is. Errors come on stdout; a newer database is only warned of."""
-    console.misbehave("kimai:install")
+    console.misbehave(arguments[0])
     try:
         with console.connect(1) as connection, connection.cursor() as cursor:
             migrate(cursor)
