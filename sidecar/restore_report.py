@@ -1,7 +1,7 @@
 """The report that each restore leaves in the state folder: what was asked, checked, done, found, and how it ended."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -101,9 +101,9 @@ class _Kept:
         self._is_writable = True
         self._said = RestoreReport(
             started_at=datetime.now(UTC).replace(microsecond=0),
-            asked=asked,
-            backup=report.backup,
-            kimai=str(job.kimai.root),
+            asked=asked | {"reference": _plain(asked["reference"])},
+            backup=_plain(report.backup),
+            kimai=_plain(str(job.kimai.root)),
             database=job.redacted_url,
         )
         self._path = self._new_path(job.state.reports)
@@ -120,11 +120,11 @@ class _Kept:
         if not self._is_writable:
             return
         said, report = self._said, self._report
-        said.backup = report.backup
+        said.backup = _plain(report.backup)
         said.checked = _clean(report.checked)
         said.done = _clean(step for step in report.steps if step not in report.checked)
         said.found = _clean(report.notes)
-        said.log = list(self._lines)
+        said.log = [_plain(line) for line in self._lines]
         try:
             self._path.parent.mkdir(mode=0o700, exist_ok=True)
             write_whole(self._path, msgspec.json.format(msgspec.json.encode(said), indent=1) + b"\n")
@@ -137,9 +137,9 @@ class _Kept:
         said = self._said
         said.finished_at = max(said.started_at, datetime.now(UTC).replace(microsecond=0))
         said.outcome, said.exit_code = outcome, int(exit_code)
-        said.reason = None if reason is None else logs.redact(reason)
+        said.reason = None if reason is None else _plain(logs.redact(reason))
         journal = self._job.state.journal
-        said.journal = str(journal) if journal.exists() else None
+        said.journal = _plain(str(journal)) if journal.exists() else None
         self._is_writable = True
         self.write()
         if self._is_writable:
@@ -154,8 +154,13 @@ class _Kept:
             log.debug("%s stays: %s", self._path, error)
 
 
-def _clean(lines: Any) -> list[str]:
-    return [logs.redact(line) for line in lines]
+def _clean(lines: Iterable[str]) -> list[str]:
+    return [_plain(logs.redact(line)) for line in lines]
+
+
+def _plain(text: str) -> str:
+    """As JSON can hold it: of a name that isn't UTF-8 the bytes are spelt out."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _forget_the_oldest(folder: Path) -> None:

@@ -133,6 +133,21 @@ def test_only_the_newest_are_kept_and_two_of_a_second_are_two(job: Any) -> None:
     assert not [name for name in names if name.endswith(".part")]
 
 
+def test_a_name_that_is_not_utf_8_is_spelt_out(job: Any) -> None:
+    """What is not in the backup and stays is named as the file system has it."""
+
+    def strange(report: Report) -> None:
+        report.backup = "caf\udce9.zip"
+        report.note("var/data/caf\udce9 is not in the backup and stays as it is")
+        raise Refused("caf\udce9")
+
+    with pytest.raises(Refused):
+        restore(job, strange)
+    (said,) = read(job)
+    assert said["found"] == ["var/data/caf\\udce9 is not in the backup and stays as it is"]
+    assert (said["backup"], said["reason"]) == ("caf\\udce9.zip", "caf\\udce9")
+
+
 def test_no_secret_is_in_it(job: Any) -> None:
     logs.hide(["hunter2-secret"])
 
