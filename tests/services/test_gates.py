@@ -105,13 +105,11 @@ def test_a_newer_code_needs_an_upgrade(lost: Site) -> None:
     assert f"its database is at migration {NEWEST_MIGRATION}, the code at {NEWER}" in said
 
 
-@pytest.mark.parametrize(
-    "options", [(), ("--accept-version-mismatch",), ("--upgrade",), ("--upgrade", "--accept-version-mismatch")]
-)
+@pytest.mark.parametrize("options", [(), ("--upgrade", "--accept-version-mismatch")], ids=["nothing", "everything"])
 def test_a_database_that_is_newer_than_the_code_is_refused_whatever_is_said(
     lost: Site, options: tuple[str, ...]
 ) -> None:
-    for version in ("2.24.0", "2.66.0", "2.99.0"):
+    for version in ("2.24.0", "2.66.0"):
         install(lost, version, OLDER)
         said = refused(lost, *options)
         assert f"is at migration {NEWEST_MIGRATION}, newer than Kimai's code, which knows {OLDER}" in said

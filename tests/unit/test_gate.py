@@ -109,6 +109,19 @@ def test_a_zip_that_does_not_say_its_version() -> None:
     assert "it finds out itself" in check(both, "2.66.0", SAME, wanted=None).found[0]
 
 
+@pytest.mark.parametrize("stored", [SAME, SAME.removeprefix("Version"), f"Other\\Space\\{SAME}"])
+def test_a_migration_is_known_however_it_is_stored(stored: str) -> None:
+    assert check(PLAIN, "2.66.0", SAME, database=stored).found
+    with pytest.raises(Refused, match="newer than Kimai's code"):
+        check(UPGRADE, "2.66.0", OLDER, database=stored)
+
+
+def test_what_is_no_migration_is_not_compared() -> None:
+    assert check(PLAIN, "2.66.0", SAME, database="by hand").found
+    with pytest.raises(Refused, match="nobody knows"):
+        check(MISMATCH, "2.66.1", SAME, database="by hand")
+
+
 def test_files_alone_ask_for_no_schema() -> None:
     assert check(MISMATCH, "2.24.0", OLDER, only="files").warnings
     with pytest.raises(Refused, match="--accept-version-mismatch"):
