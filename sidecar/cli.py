@@ -171,6 +171,12 @@ def drill(
 @click.option(
     "--accept-unknown-version", is_flag=True, help="Restore a zip that doesn't say which version of Kimai it is of."
 )
+@click.option(
+    "--accept-version-mismatch",
+    is_flag=True,
+    help="Restore into another version of Kimai whose newest migration is the backup's, or beside other plugins.",
+)
+@click.option("--upgrade", is_flag=True, help="Let a newer Kimai migrate the database once it is loaded and compared.")
 @click.option("--discard-killed", is_flag=True, help="Drop what a killed restore made, though written to since.")
 @dry_run
 @instance
@@ -178,6 +184,8 @@ def restore(
     reference: str,
     only: Literal["database", "files"] | None,
     accept_unknown_version: bool,
+    accept_version_mismatch: bool,
+    upgrade: bool,
     discard_killed: bool,
     dry_run: bool,
     instance: str | None,
@@ -185,7 +193,10 @@ def restore(
     """Restore a backup into an empty database and Kimai's folder."""
     from sidecar import outcomes
     from sidecar import restore as use_case
+    from sidecar.gate import Allowed
 
+    if upgrade and only == "files":
+        raise click.UsageError("--upgrade migrates a restored database, and --only files restores none")
     app = App.load(os.environ, instance)
     with nullcontext() if dry_run else app.recorded("restore") as run:
         with progress() as shown:
@@ -193,7 +204,7 @@ def restore(
                 app.restore_job(run.watch(shown) if run else shown),
                 reference,
                 only=only,
-                accept_unknown_version=accept_unknown_version,
+                allowed=Allowed(accept_unknown_version, accept_version_mismatch, upgrade),
                 discard_killed=discard_killed,
                 dry_run=dry_run,
             )

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sidecar.claim import claim
 from sidecar.database.compare import compare
 from sidecar.database.objects import MARKER, contents, drop, kill, marked
 from sidecar.database.server import Session
@@ -74,6 +75,8 @@ def check_ours(killed: Killed, connect: Connect, database: str, *, files_only: b
             mend="If it can go, pass --discard-killed. "
             f"If it is in use, drop its table {MARKER} and remove {killed.journal}.",
         )
+    if killed.note.upgrading:
+        claim(killed.note, connect)
 
 
 def take_back(killed: Killed, state: State, connect: Connect, kimai: Target) -> None:
@@ -118,7 +121,8 @@ def _is_unused(note: RestoreNote, connect: Connect) -> bool:
         session.close()
     if not there or is_fresh:
         return True
-    if mark != note.run_id or note.expected is None:
+    # Once Kimai has migrated it, nobody can tell what else was written.
+    if mark != note.run_id or note.expected is None or note.upgrading:
         return False
     with take(connect, 1) as snapshot:
         differences = compare(snapshot, note.expected)

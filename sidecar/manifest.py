@@ -45,14 +45,27 @@ class BackupId(NamedTuple):
         return cls(match["instance"], match["version"], created_at, match["safety"] is not None)
 
 
+class Plugin(msgspec.Struct, kw_only=True, frozen=True):
+    """A plugin that Kimai loads, by its folder, and what its composer.json says of it; None for what it doesn't say.
+
+    `requires` is the oldest Kimai that it works with, as Kimai counts its versions: 26600 is 2.66.0.
+    """
+
+    folder: str
+    name: str | None = None
+    version: str | None = None
+    requires: int | None = None
+
+
 class Kimai(msgspec.Struct, kw_only=True, frozen=True):
-    """The application that was backed up, and how its version was learnt."""
+    """The application that was backed up, how its version was learnt, and its plugins, None if nobody knows them."""
 
     version: str
     version_source: str
     image: str | None = None
     image_digest: str | None = None
     git_revision: str | None = None
+    plugins: list[Plugin] | None = None
 
 
 class Table(msgspec.Struct, kw_only=True, frozen=True):

@@ -6,6 +6,8 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
+import msgspec
+
 from sidecar import __version__
 from sidecar.archive.entries import MANIFEST_LIMIT
 from sidecar.archive.writer import Entry, is_compressed
@@ -114,7 +116,7 @@ class Pack:
             started_at=self._started,
             finished_at=datetime.now(UTC),
             tool_version=__version__,
-            kimai=self._kimai,
+            kimai=msgspec.structs.replace(self._kimai, plugins=self._instance.plugins()),
             database=database,
             files=self._files,
             missing=survey.missing,

@@ -6,16 +6,19 @@ from typing import Literal
 
 from sidecar.archive.source import Source
 from sidecar.database import rights
+from sidecar.database.fits import unknown_to
 from sidecar.database.server import Session, version_number
 from sidecar.database.url import parse
-from sidecar.errors import Refused, Unreachable
+from sidecar.errors import Refused
 from sidecar.fresh import find_fresh
+from sidecar.gate import Allowed, check_version
+from sidecar.gate_plugins import check_plugins
 from sidecar.kept import made_anew, mounts_left_alone, moved_by_backup
-from sidecar.kimai import console as asked
-from sidecar.kimai.target import Target
 from sidecar.manifest import Database
 from sidecar.restore_job import Job
+from sidecar.whose_secret import foresee
 
+_SHOWN = 3
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -32,7 +35,7 @@ def check(
     source: Source,
     *,
     only: Literal["database", "files"] | None,
-    accept_unknown_version: bool,
+    allowed: Allowed,
     passing_over: Collection[tuple[str, str]] = (),
 ) -> Checked:
     """Raise `Refused`, or `Unreachable`, at the first thing that a restore would run into.
@@ -40,7 +43,11 @@ def check(
     `passing_over`: kind and name of what a killed restore made, and a true run takes back before it looks.
     """
     checked = Checked()
-    _check_version(job.kimai, source, checked, accept_unknown=accept_unknown_version)
+    passed = check_version(job.kimai, source, allowed, only=only)
+    plugins = check_plugins(job.kimai, source, allowed, only=only, running=passed.running)
+    for each in (passed, plugins):
+        checked.found += each.found
+        checked.warnings += each.warnings
     if only != "files":
         _check_url(job, checked)
         session = job.connect()
@@ -54,39 +61,11 @@ def check(
         state = "freshly installed" if fresh else "empty"
         checked.found.append(f"database {job.redacted_url} is {state} and can be loaded into")
         checked.warnings += job.kimai.effects(source.manifest)
+    checked.warnings += foresee(job.kimai, source)
     job.kimai.check_cache()
     if only != "database":
         _check_files(job, source, checked)
     return checked
-
-
-def _check_version(kimai: Target, source: Source, checked: Checked, *, accept_unknown: bool) -> None:
-    """The documented rule: restore into exactly the version that was backed up."""
-    wanted = source.kimai_version
-    try:
-        running, _ = asked.read_version(kimai.console, kimai.version_file())
-    except Unreachable as error:
-        if not accept_unknown:
-            raise Refused(
-                f"Kimai's version can't be learnt, so nobody knows whether the backup fits it: {error.what}",
-                mend="Mend Kimai first, or pass --accept-unknown-version.",
-            ) from error
-        checked.warnings.append(f"Kimai's version could not be learnt: {error.what}")
-        return
-    if wanted is None:
-        if not accept_unknown:
-            raise Refused(
-                f"{source.label} doesn't say which version of Kimai it is of; Kimai {running} is installed",
-                mend="If you are sure that it is of that version, pass --accept-unknown-version.",
-            )
-        checked.warnings.append(f"the backup's version is unknown; Kimai {running} is installed")
-    elif wanted != running:
-        raise Refused(
-            f"the backup is of Kimai {wanted}, Kimai {running} is installed",
-            mend=f"Install Kimai {wanted} first (git tag {wanted}, image tag apache-{wanted}), restore, then update.",
-        )
-    else:
-        checked.found.append(f"Kimai {running} is installed, and the backup is of that version")
 
 
 def _check_url(job: Job, checked: Checked) -> None:
@@ -126,15 +105,36 @@ def _check_server(session: Session, backup: Database, checked: Checked) -> None:
             f"the dump holds a statement of {backup.largest_statement} bytes, the server takes {session.packet_limit}",
             mend=f"Set max_allowed_packet to {backup.largest_statement + 1024} or more on the server.",
         )
+    unknown = unknown_to(session, backup)
+    if unknown:
+        raise Refused(
+            f"the backup is of {backup.flavour} {backup.server_version}; this server, {session.flavour} "
+            f"{session.server_version}, doesn't know what it holds: {'; '.join(unknown[:_SHOWN])}",
+            mend=f"Restore on a {backup.flavour} of that version or a newer one.",
+        )
     if session.flavour != backup.flavour:
         checked.warnings.append(
-            f"the backup is of {backup.flavour} {backup.server_version}, this server is {session.server_version}"
+            f"the backup is of {backup.flavour} {backup.server_version}, this server is {session.flavour} "
+            f"{session.server_version}: rows and digests are compared, definitions are not"
         )
     elif version_number(session.server_version) != version_number(backup.server_version):
         checked.warnings.append(
-            f"the server is {session.server_version}, the backup's was {backup.server_version}: "
+            f"the server is {session.server_version}, the backup's was {backup.server_version}{_way(session, backup)}: "
             "rows and digests are compared, definitions are not"
         )
+
+
+def _way(session: Session, backup: Database) -> str:
+    """Whether the server is of another series, of which an older one may refuse what a newer one wrote."""
+    here, there = _series(session.server_version), _series(backup.server_version)
+    if here == there:
+        return ""
+    return ", of a newer series" if here > there else ", of an older series, which may refuse what it doesn't know"
+
+
+def _series(version: str) -> list[int]:
+    """The numbers that name a series of releases: 10.11, 8.4."""
+    return [int(each) for each in version_number(version).split(".")[:2] if each.isdigit()]
 
 
 def _check_files(job: Job, source: Source, checked: Checked) -> None:

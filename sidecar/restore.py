@@ -4,11 +4,13 @@ import logging
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from typing import Literal
 
 from sidecar.archive.source import Source
 from sidecar.database.objects import MARKER
 from sidecar.errors import Refused, Unreachable
+from sidecar.gate import Allowed
 from sidecar.killed import check_ours, find_killed, take_back, take_back_database
 from sidecar.kimai import console as asked
 from sidecar.kimai import web
@@ -17,8 +19,12 @@ from sidecar.precheck import check
 from sidecar.restore_database import load_database, loading
 from sidecar.restore_files import prepare_staging, stage_files
 from sidecar.restore_job import Job, Report
+from sidecar.restore_report import reported
 from sidecar.state import RestoreNote
 from sidecar.undisturbed import hold, tidying_undisturbed, undisturbed
+from sidecar.upgrade import begin as begin_migrating
+from sidecar.upgrade import migrate, migrating
+from sidecar.whose_secret import tell as tell_secret
 
 __all__ = ["Job", "Report", "restore"]
 
@@ -26,13 +32,16 @@ log = logging.getLogger(__name__)
 
 Part = Literal["database", "files"]
 
+RULE = Allowed()
+"""The documented rule: into the backup's own version alone."""
+
 
 def restore(
     job: Job,
     reference: str,
     *,
     only: Part | None = None,
-    accept_unknown_version: bool = False,
+    allowed: Allowed = RULE,
     discard_killed: bool = False,
     dry_run: bool = False,
 ) -> Report:
@@ -40,43 +49,41 @@ def restore(
 
     `discard_killed`: drop what a killed restore made although it was written to since.
     """
-    with job.state.lock("restore"):
-        report = Report(reference, dry_run=dry_run)
+    given = {"only": only, **asdict(allowed), "discard_killed": discard_killed}
+    with job.state.lock("restore"), reported(job, reference, dry_run=dry_run, **given) as report:
         killed = find_killed(job.state, job.kimai)
         with job.open_backup(reference) as source:
             report.backup = source.label
             job.progress.phase("check the backup", total=source.size)
             source.verify(job.progress.advance)
-            report.step(f"{source.label} is whole, every byte as its manifest says")
+            report.check(f"{source.label} is whole, every byte as its manifest says")
             check_ours(killed, job.connect, job.redacted_url, files_only=only == "files", discard=discard_killed)
             checked = check(
                 job,
                 source,
                 only=only,
-                accept_unknown_version=accept_unknown_version,
+                allowed=allowed,
                 passing_over=killed.objects,
             )
             for line in checked.found:
-                report.step(line)
+                report.check(line)
             for line in (*source.warnings, *checked.warnings):
                 report.note(line)
             if killed:
                 report.note(f"{killed}: what it made is {'to be ' if dry_run else ''}taken back first")
             if dry_run:
-                report.steps += _plan(source, only)
+                report.steps += _plan(source, only, allowed)
                 return report
             job.progress.phase("stop Kimai")
             was_running = killed.note is not None and killed.note.was_running
             with tidying_undisturbed(), job.kimai.at_rest(was_running=was_running) as rest:
                 if killed:
                     take_back(killed, job.state, job.connect, job.kimai)
-                _carry_out(job, source, only, report, rest, accept_unknown_version=accept_unknown_version)
+                _carry_out(job, source, only, report, rest, allowed)
         return report
 
 
-def _carry_out(
-    job: Job, source: Source, only: Part | None, report: Report, rest: Rest, *, accept_unknown_version: bool
-) -> None:
+def _carry_out(job: Job, source: Source, only: Part | None, report: Report, rest: Rest, allowed: Allowed) -> None:
     root = str(job.kimai.root.resolve())
     run_id = secrets.token_hex(8)
     note = RestoreNote(
@@ -87,15 +94,19 @@ def _carry_out(
         with (
             loading(job, source, note, report) if only != "files" else nullcontext() as load,
             prepare_staging(job, source, note, report) if only != "database" else nullcontext() as staging,
+            migrating(job, note),
             _stopped_on_failure(rest),
         ):
             if load is not None:
                 load_database(job, source, load, report)
             if staging is not None:
                 stage_files(job, source, staging, report)
+            if allowed.upgrade:
+                begin_migrating(job, note)
             job.progress.phase("start Kimai")
-            rest.start()
-            _bring_up(job, only, report, accept_unknown_version=accept_unknown_version)
+            rest.start(migrating=allowed.upgrade)
+            _bring_up(job, only, report, allowed)
+            tell_secret(job.kimai, source, report)
             if load is not None:
                 load.enable_events()
             _settle(job, note, staging)
@@ -145,7 +156,7 @@ def _settle(job: Job, note: RestoreNote, staging: Exchange | None) -> None:
             take_back_database(job.connect, [("table", MARKER)], ())
 
 
-def _bring_up(job: Job, only: Part | None, report: Report, *, accept_unknown_version: bool) -> None:
+def _bring_up(job: Job, only: Part | None, report: Report, allowed: Allowed) -> None:
     """What Kimai's documentation asks for after a restore, and the proof that code and database fit."""
     job.progress.phase("bring Kimai up")
     job.kimai.empty_cache()
@@ -153,12 +164,14 @@ def _bring_up(job: Job, only: Part | None, report: Report, *, accept_unknown_ver
     try:
         version, _ = asked.read_version(job.kimai.console, job.kimai.version_file())
     except Unreachable:
-        if not accept_unknown_version:
+        if not allowed.unknown_version:
             raise
         version = "of unknown version"
     report.step(f"Kimai {version} is reloaded, its cache built anew")
     if only == "files":
         return
+    if allowed.upgrade:
+        migrate(job, report)
     state = asked.migrations(job.kimai.console)
     if state != "up-to-date":
         raise Refused(f"Kimai says that the restored database doesn't fit its code ({state}): all is taken back")
@@ -169,10 +182,12 @@ def _bring_up(job: Job, only: Part | None, report: Report, *, accept_unknown_ver
         report.step(f"Kimai's login page answers at {web.redacted(job.kimai_url)}")
 
 
-def _plan(source: Source, only: Part | None) -> list[str]:
+def _plan(source: Source, only: Part | None, allowed: Allowed) -> list[str]:
     lines = []
     if only != "files":
         lines.append(f"would load {source.database_name} ({source.database_size} bytes) and compare it")
     if only != "database":
         lines.append(f"would put {len(source.files)} files and folders in place")
+    if allowed.upgrade:
+        lines.append("would let Kimai migrate the database")
     return [*lines, "would empty Kimai's cache, reload it and test it"]

@@ -35,18 +35,31 @@ class Job:
 
 @dataclass
 class Report:
-    """What a restore did, or would do: its steps and what an admin should know, a sentence each."""
+    """What a restore did, or would do: its steps and what an admin should know, a sentence each.
+
+    `checked` are those of the steps that only looked; `upgraded`: Kimai has migrated the database. `on_change` is
+    called at each sentence.
+    """
 
     backup: str
     steps: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     dry_run: bool = False
+    checked: list[str] = field(default_factory=list)
+    upgraded: bool = False
+    on_change: Callable[[], None] = lambda: None
 
     def step(self, text: str) -> None:
         """Say and keep what was done."""
         if not self.dry_run:
             log.info("%s", text)
         self.steps.append(text)
+        self.on_change()
+
+    def check(self, text: str) -> None:
+        """Say and keep what was found in order, before anything was touched."""
+        self.checked.append(text)
+        self.step(text)
 
     def note(self, text: str) -> None:
         """Say and keep what an admin should know."""
@@ -54,3 +67,4 @@ class Report:
             if not self.dry_run:
                 log.warning("%s", text)
             self.notes.append(text)
+            self.on_change()

@@ -33,8 +33,9 @@ class RestoreNote(msgspec.Struct, kw_only=True):
     """What a restore under way makes: enough for the next one to take it back after a kill.
 
     `objects` are kind and name of what is, or is about to be, made in the database; `expected` is what it shall hold,
-    where the backup says so. `was_running`: Kimai's container ran before, and is to run again. From `settled` on the
-    restore counts as done.
+    where the backup says so. `was_running`: Kimai's container ran before, and is to run again. `upgrading`: Kimai
+    migrates what was loaded, so that everything in the database is the restore's. From `settled` on the restore
+    counts as done.
     """
 
     backup: str
@@ -42,6 +43,7 @@ class RestoreNote(msgspec.Struct, kw_only=True):
     run_id: str
     root: str
     was_running: bool = False
+    upgrading: bool = False
     phase: Literal["under way", "settled"] = "under way"
     objects: list[list[str]] = []
     expected: Database | None = None
@@ -86,6 +88,7 @@ class State:
         self._locks = (f"{instance}.lock", f"{self._target}.lock")
         self._damaged = f"{instance}.damaged.json"
         self._daemon_lock = f"{instance}.daemon.lock"
+        self._reports = f"{instance}.restores"
         self.once_locked: Callable[[], None] = lambda: None
 
     @property
@@ -238,6 +241,11 @@ class State:
                 write_whole(path, msgspec.json.encode(found))
         except OSError as error:
             log.warning("%s can't be written, so damaged archives are looked at once more: %s", path, error.strerror)
+
+    @property
+    def reports(self) -> Path:
+        """The folder of what restores have reported (`restore_report`); it may not be there yet."""
+        return self.folder / self._reports
 
     @property
     def journal(self) -> Path:

@@ -55,6 +55,7 @@ def manifest(found: "Manifest") -> str:
         ("made", f"{found.started_at:%Y-%m-%d %H:%M:%S} UTC, by kimai-backup {found.tool_version}"),
         ("Kimai", f"{found.kimai.version} (by {found.kimai.version_source})"),
         ("revision", found.kimai.git_revision or "unknown"),
+        ("plugins", _plugins(found)),
         ("database", f"{database.flavour} {database.server_version}, {database.newest_migration}"),
         ("archive", amount(found.archive.size) if found.archive else "unknown"),
         ("files", str(sum(file.kind == "file" for file in found.files))),
@@ -66,6 +67,13 @@ def manifest(found: "Manifest") -> str:
     lines = [f"{name:<12}{value}" for name, value in head]
     rows = [(table.name, table.rows, table.digest) for table in database.tables]
     return "\n".join([*lines, "", grid(("TABLE", "ROWS", "DIGEST"), rows)])
+
+
+def _plugins(found: "Manifest") -> str:
+    plugins = found.kimai.plugins
+    if plugins is None:
+        return "unknown"
+    return ", ".join(f"{each.folder} {each.version or ''}".strip() for each in plugins) or "none"
 
 
 def rehearsal(found: "Rehearsal") -> str:
@@ -140,7 +148,8 @@ def report(found: "Report") -> str:
     notes = [f"! {note}" for note in found.notes]
     if found.dry_run:
         return "\n".join([f"  {step}" for step in found.steps] + notes)
-    last = f"{found.backup} is restored. Start the web server if you stopped it, sign in, look around; then update."
+    then = "." if found.upgraded else "; then update."
+    last = f"{found.backup} is restored. Start the web server if you stopped it, sign in, look around{then}"
     return "\n".join([*notes, last])
 
 

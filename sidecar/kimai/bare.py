@@ -10,6 +10,7 @@ from typing import IO
 from sidecar.errors import ConfigurationError
 from sidecar.kimai import console as asked
 from sidecar.kimai.beneath import exact_path, read_small, small_files
+from sidecar.kimai.code import local_newest_migration, local_plugins
 from sidecar.kimai.environment import AppSecret, app_secret, effective_environment
 from sidecar.kimai.files import survey
 from sidecar.kimai.instance import Remark
@@ -21,7 +22,7 @@ from sidecar.kimai.survey import Survey
 from sidecar.kimai.target import Rest
 from sidecar.kimai.userdata import user_data
 from sidecar.kimai.writable import check_cache, check_writable
-from sidecar.manifest import File, Kimai, Manifest
+from sidecar.manifest import File, Kimai, Manifest, Plugin
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +62,13 @@ class BareMetal:
             log.warning("Kimai's environment is not in the backup: %s", error)
             return {}
 
+    def plugins(self) -> list[Plugin] | None:
+        """The plugins that it loads; None, with a warning, where they can't be read."""
+        return local_plugins(self.root, small_files(self.root))
+
     def app_secret(self) -> AppSecret | None:
         """Where the APP_SECRET in force comes from; the web server's own environment can't be seen from here."""
-        return app_secret(small_files(self.root), self.environment(), process={})
+        return app_secret(small_files(self.root), self.environment(), process={}, by_image=False)
 
     def survey(self, previous_paths: Sequence[str] = (), previous_missing: Sequence[str] = ()) -> Survey:
         """All of the instance's files."""
@@ -91,6 +96,14 @@ class BareMetal:
     def read(self, path: str) -> bytes | None:
         """One of its settings files."""
         return read_small(self.root / path)
+
+    def newest_migration(self) -> str | None:
+        """The newest migration that its code knows; None where that can't be seen."""
+        return local_newest_migration(self.root)
+
+    def keeps(self, path: str) -> bool:  # noqa: ARG002 - it is so for every folder
+        """No: what is there is set aside as a whole."""
+        return False
 
     def owner(self) -> tuple[int, int]:
         """User and group of `var/`, which is what Kimai writes to."""
@@ -158,7 +171,7 @@ class _Unstopped:
 
     is_wanted = False
 
-    def start(self) -> None:
+    def start(self, *, migrating: bool = False) -> None:
         """It runs."""
 
     def stop(self) -> None:

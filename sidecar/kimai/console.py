@@ -19,6 +19,9 @@ RELOAD_DEADLINE = 600.0
 QUOTED_LIMIT = 400
 """Characters of what Kimai printed that an error repeats."""
 
+UPGRADE_DEADLINE = 3600.0
+"""Seconds that all migrations may take together: each may write a large table anew."""
+
 Migrations = Literal["up-to-date", "older database", "newer database"]
 
 _VERSION = r"\d+(?:\.\d+){1,2}(?:-[0-9A-Za-z]+(?:\.[0-9A-Za-z]+)*)?"
@@ -108,6 +111,22 @@ def migrations(console: Console, *, deadline: float = QUERY_DEADLINE) -> Migrati
     if outcome.exit_code == 0 and "Up-to-date!" in said:
         return "up-to-date"
     raise _failure(command, outcome)
+
+
+def upgrade(console: Console, *, deadline: float = UPGRADE_DEADLINE) -> str:
+    """Let Kimai migrate the database as its documentation says, and give the command that did.
+
+    That is `kimai:update`, which some versions have under the name `kimai:install` alone. An exit code of 0 proves
+    nothing: ask `migrations` afterwards. Raises `Unreachable` with what Kimai printed.
+    """
+    command = "kimai:update"
+    outcome = console.run(command, "-n", deadline=deadline)
+    if outcome.exit_code != 0 and f'Command "{command}" is not defined' in " ".join(_both(outcome).split()):
+        command = "kimai:install"
+        outcome = console.run(command, "-n", deadline=deadline)
+    if outcome.exit_code != 0:
+        raise _failure(command, outcome)
+    return command
 
 
 def list_users(console: Console, *, deadline: float = QUERY_DEADLINE) -> None:

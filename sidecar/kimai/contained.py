@@ -13,6 +13,7 @@ from sidecar.errors import ConfigurationError, Unreachable
 from sidecar.kimai import console as asked
 from sidecar.kimai.archived import ArchivedFiles, owner_of, read_archived
 from sidecar.kimai.beneath import read_small
+from sidecar.kimai.code import PLUGINS, archived_plugins, local_plugins
 from sidecar.kimai.console import Outcome
 from sidecar.kimai.docker import Engine, NotThere
 from sidecar.kimai.environment import KIMAI_VARIABLES, AppSecret, app_secret, effective_environment
@@ -22,7 +23,7 @@ from sidecar.kimai.project import Container, Listed, choose
 from sidecar.kimai.shares import Shares, find_shares
 from sidecar.kimai.survey import Escape, Survey
 from sidecar.kimai.userdata import LOCAL_YAML, USER_DATA, UserData, user_data
-from sidecar.manifest import Kimai
+from sidecar.manifest import Kimai, Plugin
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +127,16 @@ class Contained:
         except ConfigurationError as error:
             log.warning("What Kimai's .env files set is not in the backup: %s", error)
             return given
+
+    def plugins(self) -> list[Plugin] | None:
+        """The plugins that it loads; None, with a warning, where they can't be read."""
+        if self.shares([PLUGINS]).is_local(PLUGINS):
+            return local_plugins(self.root, self.read)
+        try:
+            return archived_plugins(self._engine, self.app.id, self._root)
+        except Unreachable as error:
+            log.warning("Which plugins Kimai has can't be seen: %s", error)
+            return None
 
     def app_secret(self) -> AppSecret | None:
         """Where the APP_SECRET in force comes from."""

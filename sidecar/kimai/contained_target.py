@@ -15,10 +15,11 @@ import msgspec
 from sidecar.errors import KimaiBackupError, Refused, Unreachable
 from sidecar.kimai.archived import open_tar, owner_of, tar_faults_named
 from sidecar.kimai.beneath import exact_path
-from sidecar.kimai.console import QUERY_DEADLINE
+from sidecar.kimai.code import archived_newest_migration
+from sidecar.kimai.console import QUERY_DEADLINE, UPGRADE_DEADLINE
 from sidecar.kimai.contained import EMPTY_TAR, Contained
 from sidecar.kimai.docker import Engine
-from sidecar.kimai.environment import BESIDE_SUFFIX, fingerprint
+from sidecar.kimai.environment import BESIDE_SUFFIX, AppSecret, given_secret
 from sidecar.kimai.places import ENTRY_COST
 from sidecar.kimai.project import Container
 from sidecar.kimai.recovery import Leftover, leftovers, recover
@@ -40,8 +41,6 @@ RESTARTS = 3
 
 POLL = 1.0
 
-_SIGNED_OUT = "users are signed out of 'remember me', and what was signed with the backup's no longer counts"
-
 
 class ContainedTarget(Contained):
     """`Contained`, to be restored into. `spool`: a folder of this machine's state, made and removed as needed."""
@@ -59,6 +58,23 @@ class ContainedTarget(Contained):
     ) -> None:
         super().__init__(engine, find, own, root, escape, exclude, environment)
         self._spool = spool
+
+    def newest_migration(self) -> str | None:
+        """The newest migration that the image's code knows; None, with a warning, where that can't be seen."""
+        try:
+            return archived_newest_migration(self._engine, self.app.id, self._root)
+        except Unreachable as error:
+            log.warning("Which migrations Kimai knows can't be seen: %s", error)
+            return None
+
+    def keeps(self, path: str) -> bool:
+        """Whether it goes there by upload: the archive endpoint can't delete."""
+        return not self.shares([path]).is_local(path)
+
+    def app_secret(self) -> AppSecret | None:
+        """Where the APP_SECRET in force comes from, read anew: a restore, or the image's start, may have changed it."""
+        self._read.clear()
+        return super().app_secret()
 
     def owner(self) -> tuple[int, int]:
         """User and group of `var/`, which is what Kimai writes to."""
@@ -164,7 +180,7 @@ class ContainedTarget(Contained):
     @property
     def mirrors_secret(self) -> bool:
         """The image's entrypoint does, where its environment has no APP_SECRET."""
-        return not self.app.environment.get("APP_SECRET")
+        return given_secret(self.app.environment) is None
 
     @property
     def shares_network(self) -> bool:
@@ -182,15 +198,8 @@ class ContainedTarget(Contained):
             rest.end()
 
     def effects(self, manifest: Manifest | None, /) -> list[str]:
-        """What the image's entrypoint does at each start to whatever database it finds, and whose APP_SECRET counts."""
+        """What the image's entrypoint does at each start to whatever database it finds."""
         found = []
-        secret = self.app.environment.get("APP_SECRET")
-        if manifest and manifest.app_secret and secret and fingerprint(secret) != manifest.app_secret:
-            found.append(f"APP_SECRET in the container's environment is not the backup's: {_SIGNED_OUT}")
-        elif manifest and manifest.app_secret and not secret and manifest.app_secret_source == "environment":  # noqa: S105
-            found.append(
-                f"the backup's APP_SECRET came from the container's environment, which has none: {_SIGNED_OUT}"
-            )
         if self.app.environment.get("ADMINPASS"):
             found.append(
                 "ADMINPASS is set: at its start Kimai adds the super admin `admin` if the restored database has none"
@@ -276,13 +285,14 @@ class ContainedRest:
             self._engine.stop(self._app.id)
             log.info("Kimai's container %s is stopped", self._app.name)
 
-    def start(self) -> None:
+    def start(self, *, migrating: bool = False) -> None:
         """Start it, and wait until it is healthy, where its image can tell. Raises `Unreachable`."""
+        deadline = UPGRADE_DEADLINE if migrating else HEALTHY_DEADLINE
         self.is_wanted = True
         self._engine.start(self._app.id)
         self._is_stopped = False
         log.info("Kimai's container %s is started", self._app.name)
-        ends = time.monotonic() + HEALTHY_DEADLINE
+        ends = time.monotonic() + deadline
         while True:
             seen = self._engine.inspect(self._app.id)
             if seen.is_running and seen.health in (None, "healthy"):
@@ -292,7 +302,7 @@ class ContainedRest:
             if seen.restarts >= RESTARTS:
                 raise self._unwell(f"has ended {seen.restarts} times")
             if time.monotonic() > ends:
-                raise self._unwell(f"is {seen.health or seen.status} after {HEALTHY_DEADLINE:g} seconds")
+                raise self._unwell(f"is {seen.health or seen.status} after {deadline:g} seconds")
             time.sleep(POLL)
 
     def end(self) -> None:

@@ -37,6 +37,7 @@ MIRROR_FILE = ".env.local"
 
 DEFAULT_APP_ENVIRONMENT = "prod"
 
+_EXAMPLES_SECRET = "change_this_to_something_unique"  # noqa: S105 - everybody knows it
 _FINGERPRINT_SALT = b"kimai-backup: fingerprint of APP_SECRET"
 _NAME = r"[A-Za-z][A-Za-z0-9_]*"
 _ASSIGNMENT = re.compile(rf"(?:export[ \t]+)?({_NAME})=")
@@ -105,14 +106,20 @@ def _read_into(values: dict[str, str], read: ReadSmall, path: str) -> bool:
     return content is not None
 
 
-def app_secret(read: ReadSmall, environment: Mapping[str, str], *, process: Mapping[str, str]) -> AppSecret | None:
+def app_secret(
+    read: ReadSmall, environment: Mapping[str, str], *, process: Mapping[str, str], by_image: bool = True
+) -> AppSecret | None:
     """Which APP_SECRET is in force: the process's, else the image's own file, else that of the `.env` files.
 
     `environment` as `effective_environment` gives it; `process` is the environment of Kimai's own process, so
-    far as it is known. None where there is no secret at all.
+    far as it is known. Without the image's start (`by_image`) nothing reads its file: it comes last, as what was left
+    behind by an image. None where there is no secret at all.
     """
-    if secret := process.get("APP_SECRET"):
+    if secret := given_secret(process):
         return AppSecret("environment", fingerprint(secret))
+    of_files = environment.get("APP_SECRET")
+    if of_files and not by_image:
+        return AppSecret(".env", fingerprint(of_files))
     try:
         content = read(GENERATED_FILE)
     except ConfigurationError as error:
@@ -120,9 +127,13 @@ def app_secret(read: ReadSmall, environment: Mapping[str, str], *, process: Mapp
         return AppSecret(GENERATED_FILE, None)
     if content is not None and (secret := content.decode("utf-8", "surrogateescape").strip()):
         return AppSecret(GENERATED_FILE, fingerprint(secret))
-    if secret := environment.get("APP_SECRET"):
-        return AppSecret(".env", fingerprint(secret))
-    return None
+    return AppSecret(".env", fingerprint(of_files)) if of_files else None
+
+
+def given_secret(process: Mapping[str, str]) -> str | None:
+    """The APP_SECRET of a process's environment; the one that examples show counts as none, as for the image."""
+    secret = process.get("APP_SECRET")
+    return None if secret == _EXAMPLES_SECRET else secret or None
 
 
 def fingerprint(secret: str) -> str:

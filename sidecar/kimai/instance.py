@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 from sidecar.kimai.environment import AppSecret
 from sidecar.kimai.survey import Survey
-from sidecar.manifest import Kimai
+from sidecar.manifest import Kimai, Plugin
 
 
 class Remark(NamedTuple):
@@ -24,6 +24,9 @@ class Instance(Protocol):
 
     def environment(self) -> dict[str, str]:
         """Kimai's variables in force."""
+
+    def plugins(self) -> list[Plugin] | None:
+        """The plugins that it loads; None, with a warning, where they can't be read."""
 
     def app_secret(self) -> AppSecret | None:
         """Where the APP_SECRET in force comes from, and its fingerprint."""

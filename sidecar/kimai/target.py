@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import IO, Protocol, Self
 
 from sidecar.kimai.console import Console
+from sidecar.kimai.environment import AppSecret
 from sidecar.kimai.recovery import Leftover
-from sidecar.manifest import File, Manifest
+from sidecar.manifest import File, Manifest, Plugin
 
 
 class Exchange(Protocol):
@@ -44,8 +45,8 @@ class Rest(Protocol):
 
     is_wanted: bool
 
-    def start(self) -> None:
-        """Let it run, and wait until it is well. Raises `Unreachable`."""
+    def start(self, *, migrating: bool = False) -> None:
+        """Let it run, and wait until it is well, longer where it migrates a database. Raises `Unreachable`."""
 
     def stop(self) -> None:
         """Stop it again."""
@@ -64,6 +65,18 @@ class Target(Protocol):
 
     def version_file(self) -> str | None:
         """The text of its `version.txt`; None where there is none."""
+
+    def newest_migration(self) -> str | None:
+        """The newest migration that its code knows, such as `Version20260802183206`; None where that can't be seen."""
+
+    def plugins(self) -> list[Plugin] | None:
+        """The plugins that it loads; None, with a warning, where they can't be read."""
+
+    def keeps(self, path: str) -> bool:
+        """Whether what lies in this folder and not in the backup stays there after a restore of files."""
+
+    def app_secret(self) -> AppSecret | None:
+        """Where the APP_SECRET in force comes from, as things are now. Raises `ConfigurationError`, `Unreachable`."""
 
     def read(self, path: str) -> bytes | None:
         """One of its settings files; see `ReadSmall`."""

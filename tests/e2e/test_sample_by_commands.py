@@ -71,8 +71,36 @@ if SQL and FILES:
             assert "git tag 2.24.0" in ran.errors[0]
             assert (real.objects(), real.files()) == ([], before)
 
+        def test_a_backup_of_an_older_kimai_is_upgraded_where_that_is_said(real: Site) -> None:
+            """The stand-in migrates by one table that 2.66 has and 2.24 has not."""
+            load(real, OLDER)
+            install_console(real.root, version="2.24.0", newest_migration="Version20241010000000")
+            real.backup()
+            new = "CREATE TABLE kimai2_email_templates_266 (id INT PRIMARY KEY)"
+            install_console(real.root, sql=[new])
+            real.lose_all()
+            ran = real.run("restore", "latest", "--accept-version-mismatch")
+            assert ran.code == 8, ran.said
+            assert real.objects() == []
+            ran = real.run("restore", "latest", "--upgrade")
+            assert ran.code == 0, ran.said
+            assert "kimai2_email_templates_266" in real.objects()
+
+        def test_a_backup_of_a_newer_kimai_never_goes_into_an_older_one(real: Site) -> None:
+            real.backup()
+            install_console(real.root, version="2.24.0", newest_migration="Version20241010000000")
+            real.lose_all()
+            before = real.files()
+            for option in ("--upgrade", "--accept-version-mismatch"):
+                ran = real.run("restore", "latest", option)
+                assert ran.code == 8, ran.said
+                assert "newer than Kimai's code" in ran.errors[0]
+                assert "image tag apache-2.66.0" in ran.errors[0]
+            assert (real.objects(), real.files(), real.traces()) == ([], before, [])
+
         def test_an_older_database_under_the_new_code_is_taken_back(real: Site) -> None:
             """Someone restored the old database by hand, and backed it up before it was migrated."""
+            shutil.rmtree(real.root / "migrations")
             load(real, OLDER)
             real.backup()
             real.lose_all()
@@ -85,6 +113,7 @@ if SQL and FILES:
         def test_a_newer_database_under_the_old_code_is_taken_back(real: Site) -> None:
             """Kimai itself exits with 0 here, and only prints an error."""
             install_console(real.root, newest_migration="Version20241010000000")
+            shutil.rmtree(real.root / "migrations")
             real.backup()
             real.lose_all()
             before = real.files()

@@ -217,6 +217,10 @@ def test_a_restore_says_what_it_does_not_bring_back(told: Told, restored: Again)
     assert all("an %E9trange link leads outside of Kimai and is not restored" in note for note in notes)
 
 
+def test_a_restore_says_whose_secret_is_in_force(restored: Again) -> None:
+    assert "APP_SECRET in force comes from var/data/.appsecret, and is the backup's" in restored.said
+
+
 def test_a_restore_says_no_secret(told: Told, restored: Again) -> None:
     assert told.app_secret not in restored.said
     assert product.PASSWORD not in restored.said

@@ -154,6 +154,42 @@ def test_another_version_is_not_restored_into(ready: Ready) -> None:
         found.up("kimai")
 
 
+def test_a_newer_kimai_migrates_what_was_shown_equal(ready: Ready) -> None:
+    """Its start migrates whatever it finds, so the database is loaded and compared while it is stopped."""
+    found = ready.story
+    try:
+        found.run_kimai("2.67.0")
+        found.install_anew()
+        ran = found.restore(ready.backup, "--upgrade", "--dry-run")
+        assert ran.code == 0, ran.said
+        assert "from migration Version20260802183206 to Version20261015120000" in ran.out
+        # One that fails takes back what was migrated as well: Kimai starts on an empty database.
+        found.in_kimai("sh", "-c", "echo 'fail kimai:update' >/opt/kimai/bin/standin-fault")
+        ran = found.restore(ready.backup, "--upgrade")
+        assert ran.code == 5, ran.said
+        assert "taking back what was loaded" in ran.said
+        found.project.wait("kimai", "healthy")
+        assert {name for name, (rows, _) in found.database.checksums().items() if rows} == {
+            "kimai2_configuration",
+            "migration_versions",
+        }
+        found.in_kimai("rm", "/opt/kimai/bin/standin-fault")
+        ran = found.restore(ready.backup, "--upgrade")
+        assert ran.code == 0, ran.said
+        assert 0 < ran.err.index("the database is loaded and equal") < ran.err.index("Kimai has migrated the database")
+        assert "APP_SECRET in force comes from var/data/.appsecret, and is the backup's" in ran.err
+        assert found.login_status() == 200
+        changed = differences(ready.checksums, found.database.checksums())
+        assert set(changed) == {"migration_versions"}
+        listed = "cd /var/lib/kimai-backup && grep -h outcome *.restores/*.json"
+        reports = found.project.exec("backup", "sh", "-c", listed).out
+        assert [line.split('"')[3] for line in reports.splitlines()][-2:] == ["failed", "restored"]
+    finally:
+        found.vary("version")
+        found.empty_database()
+        found.up("kimai")
+
+
 # ── Restores that fail half-way ──────────────────────────────────────────────────────────────────────────────
 
 

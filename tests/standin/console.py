@@ -4,7 +4,8 @@ It answers the commands that kimai-backup gives, with the exit codes, the stream
 on a running Kimai 2.66.0, lying exit codes included, and asks the real database that DATABASE_URL names. It shares
 no code with kimai-backup, so that neither can hide the other's mistake.
 
-`bin/standin.json` says which Kimai it stands in for: `version`, and `migration`, the newest one that its code knows.
+`bin/standin.json` says which Kimai it stands in for: `version`, and `migration`, the newest one that its code knows;
+`sql`, what its migrations do; `without`, the commands that this version doesn't have.
 `bin/standin-fault`, where it is there, makes it misbehave: `hang`, `nonsense`, `fail` or `flood`, and after a space the
 one command that does, all if none is named.
 """
@@ -40,8 +41,10 @@ def main(arguments: list[str]) -> int:
         "kimai:reload": reload_configuration,
         "kimai:user:list": list_users,
         "doctrine:migrations:up-to-date": compare_migrations,
+        "kimai:install": install,
+        "kimai:update": install,
     }
-    if command not in commands:
+    if command not in commands or command in settings().get("without", ()):
         print(f'\n  Command "{command}" is not defined.\n', file=sys.stderr)
         return 1
     try:
@@ -158,6 +161,40 @@ def compare_migrations(arguments: list[str]) -> int:
         return 1
     print("\n [OK] Up-to-date! No migrations to execute.\n")
     return 0
+
+
+def install(arguments: list[str]) -> int:
+    """Migrate the database; of one that is newer than the code it only warns. Its errors come on stdout."""
+    known = settings()["migration"]
+    try:
+        with connect(1) as connection, connection.cursor() as cursor:
+            newest = newest_in_database(cursor)
+            if newest is not None and newest > known:
+                print("\n [WARNING] You have 1 previously executed migration that is not registered.\n")
+            elif newest == known:
+                print("\n [OK] Already at the latest version\n")
+            else:
+                migrate(cursor, known)
+                connection.commit()
+    except Failed as failure:
+        raise Failed(1, f" [ERROR] Failed to set migration status: {failure}", sys.stdout) from failure
+    print("\n [OK] Successfully installed Kimai\n")
+    return 0
+
+
+def migrate(cursor, version: str) -> None:
+    """As Doctrine with MySQL: each statement stays done when a later one fails."""
+    import pymysql
+
+    try:
+        for statement in settings().get("sql", ()):
+            cursor.execute(statement)
+        cursor.execute(
+            "INSERT INTO migration_versions (version, executed_at, execution_time) VALUES (%s, NOW(), 1)",
+            (f"DoctrineMigrations\\{version}",),
+        )
+    except pymysql.err.MySQLError as error:
+        raise Failed(1, f"An exception occurred while executing a query: {error.args[1]}") from error
 
 
 def newest_in_database(cursor) -> str | None:

@@ -11,7 +11,7 @@ import pytest
 
 from sidecar import cli as commands
 from sidecar.errors import Exit
-from sidecar.manifest import Database, File, Manifest
+from sidecar.manifest import Database, File, Manifest, Plugin
 from sidecar.settings import Settings, describe
 from tests.support import documents
 
@@ -143,7 +143,9 @@ def test_the_schema_is_the_manifests() -> None:
     assert documents.SCHEMA.read_text() == documents.manifest_schema(), "run `make docs`"
 
 
-@pytest.mark.parametrize(("title", "kind"), [("The manifest", Manifest), ("`database`", Database), ("`files`", File)])
+@pytest.mark.parametrize(
+    ("title", "kind"), [("The manifest", Manifest), ("`plugins`", Plugin), ("`database`", Database), ("`files`", File)]
+)
 def test_every_field_of_the_manifest_is_described(title: str, kind: type) -> None:
     text = section(FORMAT, title).partition("\n### ")[0]
     described = {name for row in rows(text) for name in re.findall(r"`(\w+)`", row[0] + row[1])}

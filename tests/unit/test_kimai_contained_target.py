@@ -13,6 +13,7 @@ import pytest
 
 from sidecar.archive.names import escape_name
 from sidecar.errors import Interrupted, Refused, Unreachable
+from sidecar.kimai import contained_target
 from sidecar.kimai.contained_target import ContainedRest, ContainedTarget
 from sidecar.kimai.environment import fingerprint
 from sidecar.kimai.project import Container, Mount
@@ -169,29 +170,51 @@ def test_once_it_has_settled_a_kill_leaves_nothing_to_put_back(tmp_path: Path) -
     assert len(files.stored) == 1, "nothing was sent back"
 
 
-def manifest(secret: str | None, source: str | None = "environment") -> Any:
-    class Said:
-        app_secret = fingerprint(secret) if secret else None
-        app_secret_source = source
-
-    return Said()
-
-
 @pytest.mark.parametrize(
-    ("environment", "said", "words"),
-    [
-        ({"APP_SECRET": "b"}, manifest("a"), ["is not the backup's"]),
-        ({"APP_SECRET": "a"}, manifest("a"), []),
-        ({}, manifest("a"), ["which has none"]),
-        ({}, manifest("a", "var/data/.appsecret"), []),
-        ({"ADMINPASS": "x"}, manifest(None), ["super admin"]),
-        ({}, None, ["migrates"]),
-    ],
+    ("environment", "with_manifest", "words"),
+    [({}, True, []), ({"ADMINPASS": "x"}, True, ["super admin"]), ({}, False, ["migrates"])],
 )
-def test_what_its_start_does_is_said(tmp_path: Path, environment: dict[str, str], said: Any, words: list[str]) -> None:
+def test_what_its_start_does_is_said(
+    tmp_path: Path, environment: dict[str, str], with_manifest: bool, words: list[str]
+) -> None:
+    said: Any = object() if with_manifest else None
     found = target(tmp_path, FakeEngine(), replace(APP, environment=environment)).effects(said)
     assert len(found) == len(words)
     assert all(word in line for word, line in zip(words, found, strict=True))
+
+
+def test_the_secret_in_force_is_read_anew(tmp_path: Path) -> None:
+    """A restore, or the image's start, may have changed it since."""
+    name = "var/data/.appsecret"
+    files = FakeContainer({name: [tar_of((".appsecret", b"before\n")), tar_of((".appsecret", b"after\n"))]})
+    found = target(tmp_path, FakeEngine(files))
+    assert found.app_secret() == (name, fingerprint("before"))
+    assert found.app_secret() == (name, fingerprint("after"))
+
+
+@pytest.mark.parametrize(
+    ("given", "is_mirrored"), [("mine", False), ("", True), ("change_this_to_something_unique", True)]
+)
+def test_the_secret_that_examples_show_counts_as_none(tmp_path: Path, given: str, is_mirrored: bool) -> None:
+    """As for the image's start, which makes one of its own then."""
+    app = replace(APP, environment={"APP_SECRET": given})
+    found = target(tmp_path, FakeEngine(FakeContainer({"var/data/.appsecret": tar_of((".appsecret", b"own"))})), app)
+    assert found.mirrors_secret is is_mirrored
+    assert found.app_secret() == (
+        ("var/data/.appsecret", fingerprint("own")) if is_mirrored else ("environment", fingerprint("mine"))
+    )
+
+
+def test_a_migration_may_take_longer_than_a_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contained_target, "HEALTHY_DEADLINE", -1.0)
+    monkeypatch.setattr(contained_target, "POLL", 0.0)
+    engine: Any = FakeEngine()
+    seen = iter(["starting", "unhealthy", "healthy"])
+    engine.inspect = lambda _container: replace(APP, health=next(seen))
+    ContainedRest(engine, APP, was_running=False).start(migrating=True)
+    seen = iter(["starting"] * 5)
+    with pytest.raises(Unreachable, match="is starting after -1 seconds"):
+        ContainedRest(engine, APP, was_running=False).start()
 
 
 def test_a_file_to_compare_must_be_one(tmp_path: Path) -> None:

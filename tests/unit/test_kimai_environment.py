@@ -154,6 +154,10 @@ def test_the_process_s_secret_wins_then_the_image_s_file_then_the_env_files(tmp_
     )
     found = app_secret(small_files(tmp_path), files, process={"APP_SECRET": "real"})
     assert found == AppSecret("environment", fingerprint("real"))
+    # Where no start of the image reads its own file, it may be left over from one.
+    assert app_secret(small_files(tmp_path), files, process={}, by_image=False) == AppSecret(
+        ".env", fingerprint("of-the-file")
+    )
 
 
 def test_a_fingerprint_tells_two_secrets_apart_and_never_changes() -> None:

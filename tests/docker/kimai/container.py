@@ -51,7 +51,7 @@ def known_migrations() -> list[str]:
 
 def install(arguments: list[str]) -> int:
     """Create and migrate whatever database there is. Errors come on stdout; a newer database is only warned of."""
-    console.misbehave("kimai:install")
+    console.misbehave(arguments[0])
     try:
         with console.connect(1) as connection, connection.cursor() as cursor:
             migrate(cursor)
@@ -192,6 +192,7 @@ def healthy(arguments: list[str]) -> int:
 
 COMMANDS = {
     "kimai:install": install,
+    "kimai:update": install,
     "kimai:user:create": create_user,
     "database-answers": database_answers,
     "serve": serve,
