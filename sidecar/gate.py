@@ -69,6 +69,11 @@ class Versions:
         return f"Install Kimai {self.wanted} first (git tag {self.wanted}, image tag {self.image}-{self.wanted})"
 
 
+def may_migrate(source: Source, allowed: Allowed) -> bool:
+    """Whether Kimai may migrate what was loaded: told to, or at its container's start where nobody knows how old it is."""
+    return allowed.upgrade or source.manifest is None or source.manifest.database.newest_migration is None
+
+
 def check_version(
     kimai: Target, source: Source, allowed: Allowed, *, only: Literal["database", "files"] | None
 ) -> Passed:
@@ -87,6 +92,8 @@ def check_version(
         _check_mismatch(seen, allowed, passed, with_schema=only != "files")
     else:
         passed.found.append(f"Kimai {seen.running} is installed, and the backup is of that version")
+    if seen.fit == "unknown" and only != "files":
+        passed.warnings.append("nobody knows whether the backup's database is at the migration of Kimai's code")
     if seen.fit == "older" and not allowed.upgrade:
         raise Refused(
             f"the backup's database is at migration {seen.restored}, Kimai's code is at {seen.known}: "

@@ -56,7 +56,8 @@ def check_ours(killed: Killed, connect: Connect, database: str, *, files_only: b
     """Raise `Refused` unless the database may lose what the killed restore made.
 
     It may where the load was cut off before it had made everything, which no Kimai can have run on, and where what
-    stands there is still the backup, row for row. `discard`: the admin says that it may.
+    stands there is still the backup, row for row. `discard`: the admin says that it may. What Kimai's migrations have
+    made is named in the note then, too.
     """
     if not killed.objects or killed.note is None:
         return
@@ -75,7 +76,7 @@ def check_ours(killed: Killed, connect: Connect, database: str, *, files_only: b
             mend="If it can go, pass --discard-killed. "
             f"If it is in use, drop its table {MARKER} and remove {killed.journal}.",
         )
-    if killed.note.upgrading:
+    if killed.note.upgrading and killed.note.objects:
         claim(killed.note, connect)
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 from sidecar.archive.source import Source
 from sidecar.database.objects import MARKER
 from sidecar.errors import Refused, Unreachable
-from sidecar.gate import Allowed
+from sidecar.gate import Allowed, may_migrate
 from sidecar.killed import check_ours, find_killed, take_back, take_back_database
 from sidecar.kimai import console as asked
 from sidecar.kimai import web
@@ -101,7 +101,7 @@ def _carry_out(job: Job, source: Source, only: Part | None, report: Report, rest
                 load_database(job, source, load, report)
             if staging is not None:
                 stage_files(job, source, staging, report)
-            if allowed.upgrade:
+            if load is not None and may_migrate(source, allowed):
                 begin_migrating(job, note)
             job.progress.phase("start Kimai")
             rest.start(migrating=allowed.upgrade)

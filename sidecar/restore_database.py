@@ -52,7 +52,8 @@ def loading(job: Job, source: Source, note: RestoreNote, report: Report) -> Iter
         if note.phase != "settled":
             log.warning("taking back what was loaded into %s", job.redacted_url)
             take_back_database(job.connect, [(kind, name) for kind, name in note.objects], [load.thread_id])
-            note.objects = []
+            # What anybody makes from now on is not ours.
+            note.objects, note.upgrading = [], False
         raise
     finally:
         load.close()

@@ -1,6 +1,7 @@
 """The report that each restore leaves in the state folder: what was asked, checked, done, found, and how it ended."""
 
 import logging
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -111,7 +112,7 @@ class _Kept:
     def _new_path(self, folder: Path) -> Path:
         """Named by its start; two within one second follow each other."""
         at = self._said.started_at
-        while (path := folder / f"{at.strftime(TIME_FORMAT)}.json").exists():
+        while os.path.lexists(path := folder / f"{at.strftime(TIME_FORMAT)}.json"):
             at += timedelta(seconds=1)
         return path
 
@@ -139,7 +140,7 @@ class _Kept:
         said.outcome, said.exit_code = outcome, int(exit_code)
         said.reason = None if reason is None else _plain(logs.redact(reason))
         journal = self._job.state.journal
-        said.journal = _plain(str(journal)) if journal.exists() else None
+        said.journal = _plain(str(journal)) if os.path.lexists(journal) else None
         self._is_writable = True
         self.write()
         if self._is_writable:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 
 _KEPT = 20_000
 """How many tries are remembered: twice as many as backups are reckoned with."""
+_Time = Annotated[datetime, msgspec.Meta(tz=True)]
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -33,7 +35,7 @@ class Tries:
     def read(self) -> dict[str, datetime]:
         """In the order in which they were begun."""
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=dict[str, datetime])
+            return msgspec.json.decode(self._path.read_bytes(), type=dict[str, _Time])
         except FileNotFoundError:
             return {}
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -578,7 +578,6 @@ PUTS_FOR_EVER = """
 import sys
 from pathlib import Path
 from sidecar.storage.local import LocalStorage
-from tests.support.examples import examples
 storage = LocalStorage(Path(sys.argv[1]))
 print("ready", flush=True)
 while True:

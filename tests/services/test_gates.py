@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from sidecar.database.url import parse
+from sidecar.state import RestoreNote, State
 from tests.standin.install import NEWEST_MIGRATION, install_console, set_fault
 from tests.support.cli import Ran, Site, make_site
 from tests.support.proxy import Proxy
@@ -252,6 +254,27 @@ def test_an_upgrade_that_is_killed_once_kimai_has_migrated(lost: Site) -> None:
     install(lost, "2.66.0", NEWEST_MIGRATION)
     restored(lost, "--discard-killed")
     assert_as_before(lost)
+
+
+@pytest.mark.parametrize("options", [(), ("--only", "files"), ("--discard-killed",)], ids=["all", "files", "discard"])
+def test_a_killed_upgrade_whose_database_was_taken_back_claims_nothing_that_came_since(
+    site: Site, options: tuple[str, ...]
+) -> None:
+    """Taking back the files failed, so the journal stayed; meanwhile somebody has loaded another database."""
+    site.backup()
+    site.remember()
+    state = State(site.state, "kimai", site.root)
+    note = RestoreNote(
+        backup="one", database=redacted(site), run_id="0" * 16, root=str(site.root.resolve()), upgrading=True
+    )
+    state.write_restore_note(note)
+    site.run("restore", "latest", *options)
+    assert site.remembered is not None
+    assert site.rows() == site.remembered[0]
+
+
+def redacted(site: Site) -> str:
+    return parse(site.url).redacted
 
 
 # ── Updated while it is backed up ────────────────────────────────────────────────────────────────────────────
