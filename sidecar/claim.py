@@ -1,14 +1,18 @@
 """Claiming a database for a restore: once Kimai migrates what was loaded, everything in it is the restore's."""
 
-from sidecar.database.objects import contents
+from sidecar.database.objects import at_work, contents, kill
 from sidecar.database.snapshot import Connect
 from sidecar.state import RestoreNote
 
 
 def claim(note: RestoreNote, connect: Connect) -> None:
-    """Name in the note all that stands in the database, beside what it names already, so that it is taken back."""
+    """Name in the note all that stands in the database, beside what it names already, so that it is taken back.
+
+    Statements that are still carried out there are ended first: a migration outlives the console that began it.
+    """
     session = connect()
     try:
+        kill(session, at_work(session))
         note.objects += [[kind, name] for kind, name in contents(session) if [kind, name] not in note.objects]
     finally:
         session.close()
