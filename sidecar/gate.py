@@ -70,7 +70,7 @@ class Versions:
 
 
 def may_migrate(source: Source, allowed: Allowed) -> bool:
-    """Whether Kimai may migrate what was loaded: told to, or at its container's start where nobody knows how old it is."""
+    """Whether Kimai may migrate what was loaded: told to, or at its start where nobody knows how old it is."""
     return allowed.upgrade or source.manifest is None or source.manifest.database.newest_migration is None
 
 

@@ -78,6 +78,15 @@ def kill(session: Session, thread_ids: Iterable[int]) -> None:
     log.warning("the server still carries out a statement that was cut off")
 
 
+def at_work(session: Session) -> list[int]:
+    """The other connections of one's own that carry out a statement in this database."""
+    rows = session.texts(
+        "SELECT ID FROM information_schema.PROCESSLIST "
+        "WHERE DB = DATABASE() AND ID <> CONNECTION_ID() AND COMMAND NOT IN ('Sleep', 'Daemon')"
+    )
+    return [int(number) for (number,) in rows if number]
+
+
 def drop(session: Session, objects: Iterable[tuple[str, str]]) -> None:
     """Drop these, those that aren't there as well. Foreign keys don't hold a table back: sessions don't check them."""
     session.without_read_deadline()

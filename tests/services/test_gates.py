@@ -14,7 +14,7 @@ import pytest
 from sidecar.database.url import parse
 from sidecar.state import RestoreNote, State
 from tests.standin.install import NEWEST_MIGRATION, install_console, set_fault
-from tests.support.cli import Ran, Site, make_site
+from tests.support.cli import Ran, Site, make_site, poll
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
 
@@ -222,6 +222,28 @@ def test_a_kimai_that_says_it_has_migrated_and_has_not(lost: Site) -> None:
     assert ran.code == 8, ran.said
     assert "older database" in ran.errors[0]
     assert (lost.objects(), lost.traces()) == ([], [])
+
+
+def test_a_migration_that_outlives_its_console_is_ended(lost: Site) -> None:
+    """The server goes on with a statement whose client was ended, and holds its table for as long."""
+    endless = "INSERT INTO kimai2_new_of_267 SELECT BENCHMARK(4000000000, SHA2('x', 512)), 'never'"
+    install(lost, "2.67.0", NEWER, (*MIGRATIONS, endless))
+    process = lost.start("restore", "latest", "--upgrade")
+    running = (
+        "SELECT ID FROM information_schema.PROCESSLIST "
+        f"WHERE DB = '{lost.database}' AND INFO LIKE 'INSERT INTO kimai2_new_of_267 SELECT BENCHMARK%'"
+    )
+    poll(lambda: lost.server.run(running), "the migration is carried out")
+    try:
+        process.send_signal(signal.SIGTERM)
+        ran = lost.ended(process, 60)
+        left = lost.server.run(running)
+    finally:
+        for (number,) in lost.server.run(running):
+            lost.server.run(f"KILL {number}")
+    assert (ran.code, left) == (130, []), ran.said
+    assert (lost.objects(), lost.traces()) == ([], [])
+    assert reports(lost)[-1]["outcome"] == "interrupted"
 
 
 KILLED = """
