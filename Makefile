@@ -6,7 +6,7 @@ BIN := .venv/bin
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test e2e browser check bench lock docs screenshots clean
+.PHONY: help install demo test e2e browser check coverage bench lock docs screenshots clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -17,8 +17,8 @@ install: ## Make .venv, or bring it up to date; install MariaDB's server and cli
 demo: install ## Back up a throwaway Kimai, lose it, restore it, compare
 	@$(BIN)/python -m demo
 
-test: install ## Run all tests but those in Docker and in a browser, with a report of what they cover
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term --ignore=tests/e2e_docker --ignore=tests/browser tests
+test: install ## Run all tests but those in Docker and in a browser
+	$(BIN)/python -m pytest -n 2 --ignore=tests/e2e_docker --ignore=tests/browser tests
 
 e2e: install ## Run the tests in Docker: the image, compose.example.yml, MariaDB and MySQL; makes what it needs
 	@scripts/docker-engine
@@ -34,6 +34,9 @@ check: install ## Lint, check formats, types and imports, run the fast tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q -n 2 --hypothesis-profile=quick -m "not slow" tests/unit tests/contract
+
+coverage: install ## Run the fast tests again, and report what they cover
+	$(BIN)/python -m pytest -q -n 2 --cov --cov-report=term --hypothesis-profile=quick -m "not slow" tests/unit tests/contract
 
 bench: install ## Compare speed and memory with the native clients; N=… timesheets
 	@$(BIN)/python -m bench $(N)

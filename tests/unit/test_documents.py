@@ -118,6 +118,7 @@ def test_ci_runs_what_the_readme_says() -> None:
         "make check",
         "make demo",
         "make test",
+        "make coverage",
         "make e2e",
         "make browser",
     ]
