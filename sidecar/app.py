@@ -24,7 +24,6 @@ class App(Parts):
         """What `backup` works with."""
         from sidecar import backup
 
-        self.refuse_what_is_not_there_yet()
         return backup.Job(
             instance_name=self.instance,
             instance=self.site.kimai,
@@ -37,6 +36,8 @@ class App(Parts):
             fetch=self.targets.fetch,
             tz=self.settings.timezone,
             progress=progress,
+            recipients=self.settings.backup_encrypt_to,
+            keys=self.targets.keys,
         )
 
     def tidy_job(self, progress: "Progress") -> "tidy.Job":
@@ -52,6 +53,7 @@ class App(Parts):
             fetch=self.targets.fetch,
             tz=self.settings.timezone,
             progress=progress,
+            keys=self.targets.keys,
         )
 
     def restore_job(self, progress: "Progress") -> "restore.Job":
@@ -59,10 +61,9 @@ class App(Parts):
         from sidecar import restore
         from sidecar.opening import open_backup
 
-        self.refuse_what_is_not_there_yet()
-        fetch, folder = self.targets.fetch, self.settings.backup_dir
+        fetch, folder, keys = self.targets.fetch, self.settings.backup_dir, self.targets.keys
         return restore.Job(
-            open_backup=lambda named: open_backup(named, self.catalog, lambda: self.storages, fetch, folder),
+            open_backup=lambda named: open_backup(named, self.catalog, lambda: self.storages, fetch, folder, keys),
             connect=self.servers.connect,
             connections=self.settings.database_connections,
             database_url=self.site.database_url,
@@ -88,6 +89,7 @@ class App(Parts):
             fetch=self.targets.fetch,
             state=self.state,
             progress=progress,
+            keys=self.targets.keys,
         )
 
     def doctor_job(self, *, notify: bool = False) -> "doctor.Job":
@@ -105,6 +107,9 @@ class App(Parts):
             check_state_folder=lambda: self.state.check_writable(),
             backup_dir=self.settings.backup_dir,
             notifiers=lambda: self.teller.examine(send=notify),
+            recipients=self.settings.backup_encrypt_to,
+            keys=self.targets.keys,
+            drills=self.settings.drill_schedule is not None,
         )
 
     # ── By itself ────────────────────────────────────────────────────────────────────────────────────────────
@@ -150,7 +155,6 @@ class App(Parts):
         """What `health` looks at; what the daemon saw of the targets a few minutes ago may do."""
         from sidecar import health
 
-        self.refuse_what_is_not_there_yet()
         self.targets.refuse_none()
         return health.Job(
             look=lambda: (self.planned.recent_look(datetime.now(UTC)) if recent else None) or self.look(brief=True),

@@ -60,6 +60,8 @@ def of_verify(results: "Sequence[Verified]", exit_code: int, recording: "Recordi
     """A verification: how many copies were read, and which are not whole."""
     bad = [f"{each.id} on {each.target}: {each.problem}" for each in results if not each.whole]
     summary = f"{len(results) - len(bad)} of {len(results)} copies are whole"
+    if unopened := sum(each.unopened is not None for each in results):
+        summary += f", {unopened} of them encrypted and not opened"
     recording.tell(exit_code, f"{summary}; {some(bad, _NAMES)}" if bad else summary, lacks=bad)
 
 

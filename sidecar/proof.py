@@ -18,12 +18,19 @@ class TableProof(msgspec.Struct, kw_only=True, frozen=True):
     equal: bool
 
 
+class Withheld(msgspec.Struct, kw_only=True, frozen=True):
+    """How much of each the proof beside an encrypted archive leaves out."""
+
+    tables: int
+    differences: int
+
+
 class Proof(msgspec.Struct, kw_only=True, frozen=True):
     """`ID.proof.json` and `ID.failed.json` (docs/format.md). Times are UTC; `files` and `bytes` count what was hashed.
 
     `definitions_compared` is false on a server of another version than the backup's: then rows alone are proven.
     `read_from` is the target whose copy was restored; others that hold the same archive, by size and SHA-256, bear the
-    proof as well.
+    proof as well. `withheld`, beside an encrypted archive: so many tables and differences are not named.
     """
 
     format: int = FORMAT
@@ -43,6 +50,13 @@ class Proof(msgspec.Struct, kw_only=True, frozen=True):
     files: int = 0
     bytes: int = 0
     differences: list[str] = []
+    withheld: Withheld | None = None
+
+
+def withhold(proof: Proof) -> Proof:
+    """What of a proof may lie unencrypted beside an encrypted archive: no table, no digest, no name of a file."""
+    withheld = Withheld(tables=len(proof.tables), differences=len(proof.differences))
+    return msgspec.structs.replace(proof, tables=[], differences=[], withheld=withheld)
 
 
 def encode(proof: Proof) -> bytes:

@@ -85,6 +85,7 @@ class State:
         self._target = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:12]
         self._locks = (f"{instance}.lock", f"{self._target}.lock")
         self._damaged = f"{instance}.damaged.json"
+        self._instance = instance
         self._daemon_lock = f"{instance}.daemon.lock"
         self.once_locked: Callable[[], None] = lambda: None
 
@@ -240,6 +241,11 @@ class State:
             log.warning("%s can't be written, so damaged archives are looked at once more: %s", path, error.strerror)
 
     @property
+    def last_manifest(self) -> Path:
+        """The file for the whole manifest of the last encrypted backup (`before`)."""
+        return self._folder / f"{self._instance}.last-manifest.json"
+
+    @property
     def journal(self) -> Path:
         """The file that the note of a restore lies in."""
         return self.folder / f"{self._target}.restore.json"
@@ -285,11 +291,15 @@ def _is_free(descriptor: int) -> bool:
     return True
 
 
+def _for_us_alone(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all, even after a power cut. Raises `OSError`."""
+    """Write a file that is there whole or not at all, even after a power cut. Mode 0600. Raises `OSError`."""
     temporary = path.with_suffix(".part")
     try:
-        with temporary.open("wb") as file:
+        with open(temporary, "wb", opener=_for_us_alone) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
