@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 import subprocess
 import zipfile
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.cli import Site
+from tests.support.cli import Site, poll
 from tests.support.drill import scratch_user
 from tests.support.keys import Key, age_decrypt, age_encrypt, age_key, ssh_key
 from tests.support.s3 import keys_in, settings
@@ -271,6 +272,17 @@ def test_no_plaintext_lies_on_any_disk_while_a_backup_is_made(sealed: Site, key:
     large.unlink()
     sealed.backup()
     assert not part.exists()
+
+
+def test_a_run_that_is_told_to_end_ends_and_leaves_nothing(sealed: Site) -> None:
+    with (sealed.root / "var/data/large.jpg").open("wb") as file:
+        file.truncate(300 << 20)
+    process = sealed.start("backup")
+    poll(lambda: [path for path in sealed.backups.glob(".*.part") if path.stat().st_size > 1_000_000], "it grows")
+    process.send_signal(signal.SIGTERM)
+    ran = sealed.ended(process, 20)
+    assert ran.code == 130, ran.said
+    assert sealed.shelf() == []
 
 
 def test_s3_gets_it_as_it_is_and_is_warned_of_without(

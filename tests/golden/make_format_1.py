@@ -1,4 +1,4 @@
-"""Makes `format-1/` and `format-1-encrypted/`: run once, for ever kept. From the repository's root:
+"""Makes `format-1/` and `encrypted-format-1/`: run once, for ever kept. From the repository's root:
 `python -m tests.golden.make_format_1 [encrypted]`.
 """
 
@@ -23,7 +23,7 @@ def make(folder: Path, *recipients: str) -> manifests.Manifest:
 def main() -> None:
     folder = Path(__file__).parent / "format-1"
     if sys.argv[1:] == ["encrypted"]:
-        folder = folder.with_name("format-1-encrypted")
+        folder = folder.with_name("encrypted-format-1")
         folder.mkdir()
         # A throwaway key, which opens nothing else.
         manifest = make(folder, age_key(folder).recipient)

@@ -13,7 +13,7 @@ from sidecar.archive.decrypting import NO_KEYS, Keyring
 from sidecar.archive.source import open_source
 from sidecar.catalog import catalog
 from sidecar.errors import ConfigurationError, Damaged, Exit
-from sidecar.manifest import INNER_NAME, Manifest, decode, encode, schema, withhold
+from sidecar.manifest import FORMAT, INNER_NAME, Manifest, decode, encode, schema, withhold
 from sidecar.names import archive_key, manifest_key
 from sidecar.proof import Proof, TableProof
 from sidecar.proof import encode as encode_proof
@@ -26,7 +26,7 @@ from tests.support.archives import SAMPLE, SQL, manifest_of, write_backup
 from tests.support.keys import Key, age_decrypt, age_encrypt, age_key
 from tests.support.shelf import backup_id
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "format-1-encrypted"
+GOLDEN = Path(__file__).parents[1] / "golden"
 MADE = backup_id("20261122", instance="demo")
 
 
@@ -47,9 +47,11 @@ def shelve(folder: Path, key: Key) -> Manifest:
     return whole
 
 
-def test_the_golden_archive_is_opened_for_ever(tmp_path: Path) -> None:
-    [path] = GOLDEN.glob("*.zip.age")
-    key = Key(GOLDEN / "key.txt", "")
+@pytest.mark.parametrize("number", range(1, FORMAT + 1))
+def test_an_encrypted_archive_of_every_format_ever_published_is_still_opened(tmp_path: Path, number: int) -> None:
+    folder = GOLDEN / f"encrypted-format-{number}"
+    [path] = folder.glob("*.zip.age")
+    key = Key(folder / "key.txt", "")
     with open_source(path, keys=keyring(key, tmp_path)) as source:
         source.verify(lambda _: None)
         with source.open("database.sql") as sql:
