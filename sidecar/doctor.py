@@ -239,6 +239,13 @@ def _encryption(job: Job) -> Iterator[Finding]:
     if job.keys:
         yield _identity(job)
         yield from _room_to_decrypt(job)
+    elif job.recipients and job.drills:
+        yield Finding(
+            "identity",
+            "BACKUP_IDENTITY is not set: drills by DRILL_SCHEDULE will open no encrypted backup",
+            "Set BACKUP_IDENTITY_FILE, or drill elsewhere and unset DRILL_SCHEDULE (README, Encryption).",
+            Exit.CONFIGURATION,
+        )
 
 
 def _identity(job: Job) -> Finding:

@@ -315,6 +315,16 @@ def test_s3_gets_it_as_it_is_and_is_warned_of_without(
     assert not list((site.state / "spool").iterdir())
 
 
+def test_doctor_says_that_drills_by_themselves_lack_their_key(sealed: Site, key: Key, scratch: str) -> None:
+    ran = sealed.run("doctor", "--json", DRILL_SCHEDULE="0 5 * * 7")
+    assert ran.code == 4, ran.said
+    assert "will open no encrypted backup" in next(row for row in ran.json() if row["what"] == "identity")["seen"]
+    ran = sealed.run("doctor", "--json", DRILL_SCHEDULE="0 5 * * 7", BACKUP_IDENTITY_FILE=str(key.file))
+    assert ran.code == 0, ran.said
+    here = next(row for row in ran.json() if row["what"] == "identity")
+    assert ("drills need it" in here["seen"], here["mend"]) == (True, "")
+
+
 def test_doctor_knows_whose_key_it_is(sealed: Site, key: Key, tmp_path: Path) -> None:
     def seen(**settings: str) -> dict[str, dict[str, Any]]:
         ran = sealed.run("doctor", "--json", **settings)
