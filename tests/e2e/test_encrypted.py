@@ -54,9 +54,15 @@ def beside(site: Site, made: str, kind: str = "json") -> dict[str, Any]:
     return found
 
 
+def contents_of(root: Path) -> dict[str, bytes]:
+    files = (path for path in root.rglob("*") if path.is_file() and "cache" not in path.parts)
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
+
+
 def test_restored_by_hand_with_the_stock_programs_alone(sealed: Site, key: Key, tmp_path: Path) -> None:
     """As README.md, "Restore by hand", says."""
     sealed.remember()
+    contents = contents_of(sealed.root)
     made = sealed.backup()
     assert sealed.shelf() == [f"{made}.json", f"{made}.zip.age"]
     assert [archive(sealed, made).stat().st_mode & 0o777] == [0o600]
@@ -68,6 +74,7 @@ def test_restored_by_hand_with_the_stock_programs_alone(sealed: Site, key: Key, 
         subprocess.run(["cp", "-a", f"unpacked/{name}", str((sealed.root / name).parent)], cwd=tmp_path, check=True)
     assert sealed.remembered is not None
     assert sealed.rows() == sealed.remembered[0]
+    assert contents_of(sealed.root) == contents
 
 
 @pytest.mark.parametrize("kind", ["age", "ed25519", "rsa"])
