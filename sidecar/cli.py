@@ -137,7 +137,7 @@ def verify(reference: str | None, as_json: bool, instance: str | None, run_id: s
             use_case.remember(app.state, results, orphans)
             results += orphans
         code = use_case.exit_code(results, with_key=bool(keys))
-        outcomes.of_verify(results, code, run)
+        outcomes.of_verify(results, code, run, str(backups[0].id) if reference else None)
     rows = [tables.verified(each) for each in results]
     _print(json.dumps(rows, indent=1) if as_json else tables.verification(results))
     _exit(code)
@@ -310,9 +310,10 @@ def health(as_json: bool, recent: bool) -> None:
     """Tell whether all is well (exit code 0 or 1).
 
     The newest whole backup on each target is as new as BACKUP_SCHEDULE wants it, where one missed run is forgiven;
-    the newest drill did not fail, the newest verify found no damage; settings are valid, targets can be listed, the
-    state folder can be written to, no restore was killed. Without BACKUP_SCHEDULE no age is judged: whoever backs up
-    by another scheduler sets it to the same hours. Kimai and its database are not asked: see doctor.
+    the newest drill did not fail, no verify found damage that none has taken back since; settings are valid, targets
+    can be listed, the state folder can be written to, no restore was killed. Without BACKUP_SCHEDULE no age is
+    judged: whoever backs up by another scheduler sets it to the same hours. Kimai and its database are not asked:
+    see doctor.
     """
     from datetime import UTC, datetime
 

@@ -109,13 +109,23 @@ def _too_old(shelf: Shelf, facts: Facts, plan: Plan, limit: datetime, now: datet
 
 
 def _found_by_verify(facts: Facts) -> list[str]:
-    """Damage stands until a verify is good: one that could not read a target, or was ended, takes nothing back."""
-    verdicts = [run for run in facts.runs if run.command == "verify" and (run.is_good or run.exit_code == Exit.DAMAGED)]
-    if not verdicts or verdicts[-1].is_good:
+    """Damage stands until a verify of all is good, or one of that backup: what could not be read takes nothing back."""
+    found: dict[str | None, Run] = {}
+    for run in facts.runs:
+        if run.command != "verify":
+            continue
+        if run.is_good and run.backup is None:
+            found.clear()
+        elif run.is_good:
+            found.pop(run.backup, None)
+        elif run.exit_code == Exit.DAMAGED:
+            found[run.backup] = run
+    if not found:
         return []
-    at = _local(verdicts[-1].started_at, facts)
+    newest = max(found.values(), key=lambda run: run.started_at)
+    at = _local(newest.started_at, facts)
     mend = "Look at what it names, and run `kimai-backup verify` again."
-    return [f"the verify of {at} found damage (exit {Exit.DAMAGED}): {verdicts[-1].summary}. {mend}"]
+    return [f"the verify of {at} found damage (exit {Exit.DAMAGED}): {newest.summary}. {mend}"]
 
 
 def _found_by_drill(facts: Facts) -> list[str]:

@@ -12,13 +12,11 @@ from pathlib import Path
 import msgspec
 
 from sidecar.errors import Exit, StorageFailed
-from sidecar.runs import KILLED, Run, Started
+from sidecar.runs import KEEP_RUNS, KILLED, Run, Started
 from sidecar.state import write_whole
 
 log = logging.getLogger(__name__)
 
-KEEP_RUNS = 1000
-"""How many runs are remembered: two years of nights, and some by hand; and the few that `_worth_keeping` names."""
 KEEP_LOGS = 30
 _RUNNING = ".running"
 _LOG = ".log"

@@ -15,6 +15,9 @@ Trigger = Literal["hand", "schedule", "missed", "retry"]
 KILLED = 137
 """The exit code that stands for a run that was killed and so could not tell its own: 128 and SIGKILL, as shells say."""
 
+KEEP_RUNS = 1000
+"""How many runs are remembered: two years of nights, and some by hand; and the few older ones that others hang on."""
+
 
 def new_id(now: datetime) -> str:
     """An ID for a run, which sorts by the time it began (UTC)."""
@@ -42,9 +45,10 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
 class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A run that has ended. Times are UTC, sizes bytes; `summary` is one sentence, an error's own where it failed.
 
-    `backup` is the ID that was made; `targets` took it, `failed` tells of each other target why not; `lacks` names
-    what was missing, unreadable, changed or left undone, `shrank` what the backup before it had and this one has not.
-    `retries` counts the calls to targets that were made again. `told` are the notices that were sent of it.
+    `backup` is the ID that was made, or that alone was verified or drilled; `targets` took it, `failed` tells of each
+    other target why not; `lacks` names what was missing, unreadable, changed or left undone, `shrank` what the backup
+    before it had and this one has not. `retries` counts the calls to targets that were made again. `told` are the
+    notices that were sent of it.
     """
 
     id: str

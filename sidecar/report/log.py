@@ -90,9 +90,11 @@ def is_json(format: str) -> bool:  # noqa: A002 -- the setting's own name
 
 
 def json_line(error: str) -> str:
-    """An error as a line of the log, where the log may not have begun."""
+    """An error as a line of the log, where the log may not have begun; with the run's ID where it has."""
     record = logging.LogRecord("sidecar", logging.ERROR, "", 0, error, None, None)
-    return _Formatter(is_text=False, run_id=None, with_traceback=False).format(record)
+    begun = (each.formatter for each in logging.getLogger().handlers if isinstance(each, _Handler))
+    run_id = next((each.run_id for each in begun if isinstance(each, _Formatter)), None)
+    return _Formatter(is_text=False, run_id=run_id, with_traceback=False).format(record)
 
 
 @contextmanager
@@ -140,7 +142,7 @@ class _Handler(logging.StreamHandler[TextIO]):
 class _Formatter(logging.Formatter):
     def __init__(self, *, is_text: bool, run_id: str | None, with_traceback: bool) -> None:
         super().__init__()
-        self._is_text, self._run_id, self._with_traceback = is_text, run_id, with_traceback
+        self._is_text, self.run_id, self._with_traceback = is_text, run_id, with_traceback
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
@@ -149,10 +151,10 @@ class _Formatter(logging.Formatter):
         message, error = redact(record.getMessage()), redact(self._error(record))
         if self._is_text:
             text = f"{message}\n{error}" if error else message
-            run = f"[{self._run_id}] " if self._run_id else ""
+            run = f"[{self.run_id}] " if self.run_id else ""
             return f"{at} {level:<7} {run}{text.translate(_CONTROL)}"
         line = {"time": at, "level": level, "logger": record.name, "message": message}
-        further = {"run_id": self._run_id, "error": error}
+        further = {"run_id": self.run_id, "error": error}
         # What a line says in figures as well; names and numbers, and texts that were redacted where they came from.
         fields = getattr(record, "fields", {})
         return json.dumps(line | {key: value for key, value in further.items() if value} | fields)

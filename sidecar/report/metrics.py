@@ -153,7 +153,11 @@ def _last_backup(status: Status) -> Iterator[Metric]:
         ("tables", "Tables in the last backup.", lambda run: run.tables),
         ("rows", "Rows in the last backup.", lambda run: run.rows),
         ("files", "Files in the last backup.", lambda run: run.files),
-        ("lacks", "What was missing, unreadable or changed in the last backup.", lambda run: len(run.lacks)),
+        (
+            "lacks",
+            "What was missing, unreadable, changed or left undone in the last backup.",
+            lambda run: len(run.lacks),
+        ),
     )
     for name, what, figure in figures:
         yield _gauge(f"last_backup_{name}", what, (), [((), figure(last))] if last else [])

@@ -74,6 +74,10 @@ class Lost(StorageAway):
     """The store no longer knows the upload: it can only be begun anew."""
 
 
+class NeedsChecksum(StorageFailed):
+    """The store takes an object for this bucket only with a Content-MD5."""
+
+
 class Bucket:
     """The bucket that the options name. Whoever asks it does so within `explained`."""
 
@@ -190,6 +194,8 @@ class Bucket:
         what = self._said(doing, f"{code}, {message}" if message else code)
         if code == "NoSuchUpload":
             raise Lost(what) from error
+        if refusals.wants_checksum(code, message):
+            raise NeedsChecksum(what) from error
         if refusals.passes(code, status):
             raise StorageAway(what) from error
         raise StorageFailed(what, mend=refusals.mend(code, status)) from error

@@ -13,7 +13,9 @@ from sidecar.storage.base import FETCHED, Spooled
 from sidecar.storage.bucket import WORKERS, Bucket
 from sidecar.storage.parts import Span, done_in_order, spans
 
-_BLOCK = 1 << 20
+_BLOCK = 1 << 17
+"""Bytes read at once. Of 16 KiB to 1 MiB this was the fastest, and the only one that took as long every time: larger
+blocks cost new memory for each."""
 
 
 class Downloads:
@@ -61,9 +63,12 @@ class Downloads:
                     raise StorageAway(f"bucket {self._bucket.name} gave {at - part.offset} bytes of {part.size}")
 
         digest = hashlib.sha256()
+        buffer = memoryview(bytearray(_BLOCK))
         for part in done_in_order(spans(size), receive, WORKERS):
-            for at in range(part.offset, part.offset + part.size, _BLOCK):
-                digest.update(os.pread(descriptor, min(_BLOCK, part.offset + part.size - at), at))
+            at, end = part.offset, part.offset + part.size
+            while got := os.preadv(descriptor, [buffer[: end - at]], at):
+                digest.update(buffer[:got])
+                at += got
         return digest.hexdigest()
 
     def compare(self, key: str, found: str, stored: str | None) -> None:

@@ -46,6 +46,7 @@ _PASSING = {
 }
 _PASSING_STATUS = {408, 409, 412, 425, 429}
 _STORAGE_FULL = 507
+_CHECKSUM = {"InvalidRequest", "MissingContentMD5"}
 _LIMIT = 300
 
 # What TLS says of a certificate, in the words of OpenSSL and urllib3. Each stands: the next try is shown the same one.
@@ -72,6 +73,15 @@ def passes(code: str, status: int) -> bool:
     if code in _MENDS:
         return False
     return code in _PASSING or status in _PASSING_STATUS or (status >= 500 and status not in (501, _STORAGE_FULL))
+
+
+def wants_checksum(code: str, message: str) -> bool:
+    """Whether the store refuses for want of a Content-MD5, as Amazon's does where a bucket locks by itself.
+
+    Its words: InvalidRequest, "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Part requests with Object
+    Lock parameters".
+    """
+    return code in _CHECKSUM and "Content-MD5" in message
 
 
 def mend(code: str, status: int) -> str:

@@ -4,12 +4,13 @@ import base64
 import hashlib
 import logging
 import os
+from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from sidecar.errors import StorageAway, StorageFailed
-from sidecar.storage.bucket import DIGEST, WORKERS, Bucket, Lost
+from sidecar.storage.bucket import DIGEST, WORKERS, Bucket, Lost, NeedsChecksum
 from sidecar.storage.parts import PART, Slice, Span, done_in_order, spans
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ class Uploads:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
         self._unfinished: dict[str, Upload] = {}
+        # Each request is signed with its SHA-256 anyway, and MD5 takes twice as long as that.
+        self._with_md5 = bucket.options.lock_mode is not None
 
     def put_whole(self, key: str, data: bytes, *, exactly: bool = False) -> None:
         """Store a small object by one request; `exactly`: no other put of the same key can have come after it."""
@@ -69,25 +72,40 @@ class Uploads:
         self._ask_back(key, status.st_size, digest, exactly=exactly)
 
     def _send(self, key: str, upload: Upload, descriptor: int, size: int) -> None:
+        spare: deque[bytearray] = deque()
+
         def send(part: Span) -> None:
             with self._bucket.explained(f"store {key}"):
-                body: Any = Slice(descriptor, part, os.pread)
-                if part.size <= _IN_MEMORY:
-                    body = bytearray(part.size)
-                    if os.preadv(descriptor, [body], part.offset) != part.size:
-                        raise StorageFailed(f"what is to be stored as {key} has become shorter meanwhile")
-                sent = self._bucket.client.upload_part(
-                    **self._bucket.at(key),
-                    UploadId=upload.id,
-                    PartNumber=part.number,
-                    Body=body,
-                    **_md5(body),
-                )
-                upload.etags[part.number] = sent["ETag"]
+                if part.size > _IN_MEMORY:
+                    piece = Slice(descriptor, part, os.pread)
+                    upload.etags[part.number] = self._send_part(key, upload.id, part.number, piece)
+                    return
+                body = _room(spare, part.size)
+                if os.preadv(descriptor, [body], part.offset) != part.size:
+                    raise StorageFailed(f"what is to be stored as {key} has become shorter meanwhile")
+                upload.etags[part.number] = self._send_part(key, upload.id, part.number, body)
+                spare.append(body)
 
         lacking = [part for part in spans(size) if part.number not in upload.etags]
         for _ in done_in_order(lacking, send, WORKERS):
             pass
+
+    def _send_part(self, key: str, upload_id: str, number: int, body: bytearray | Slice) -> str:
+        """Send a part and give its ETag; with a Content-MD5 where we lock, or the store says that the bucket does."""
+
+        def send(checksum: dict[str, Any]) -> str:
+            with self._bucket.explained(f"store {key}"):
+                sent = self._bucket.client.upload_part(
+                    **self._bucket.at(key), UploadId=upload_id, PartNumber=number, Body=cast("Any", body), **checksum
+                )
+            return sent["ETag"]
+
+        if not self._with_md5:
+            try:
+                return send({})
+            except NeedsChecksum:
+                self._with_md5 = True
+        return send(_md5(body))
 
     def _complete(self, key: str, upload: Upload) -> None:
         self._bucket.client.complete_multipart_upload(
@@ -158,11 +176,21 @@ class Uploads:
         return labels
 
 
+def _room(spare: deque[bytearray], size: int) -> bytearray:
+    """A buffer that a part before has left, or a new one, which takes as long to get as a part takes to read."""
+    try:
+        body = spare.pop()
+    except IndexError:
+        return bytearray(size)
+    return body if len(body) == size else bytearray(size)
+
+
 def _md5(body: bytearray | Slice) -> dict[str, Any]:
     """What a lock asks for, also one that is the bucket's own default: a checksum in a form that every store knows."""
     if isinstance(body, bytearray):
         found = hashlib.md5(body, usedforsecurity=False)
     else:
+        body.seek(0)
         found = hashlib.file_digest(body, lambda: hashlib.md5(usedforsecurity=False))
         body.seek(0)
     return {"ContentMD5": base64.b64encode(found.digest()).decode()}

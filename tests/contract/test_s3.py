@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import hashlib
+import io
 import itertools
 import os
 import signal
@@ -17,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import EndpointConnectionError
 
 from sidecar.errors import Damaged, Exit, ObjectNotFound, StorageAway, StorageFailed
 from sidecar.storage.base import Spooled
+from sidecar.storage.bucket import WORKERS
 from sidecar.storage.parts import PART, PARTS, spans
 from sidecar.storage.s3 import S3Storage
 from tests.support.proxy import Proxy
@@ -470,25 +473,73 @@ def test_a_lock_is_set_on_backups_alone_and_told(s3_store: Store, tmp_path: Path
     assert s3.stat("probe").locked is None
 
 
-def test_all_that_is_sent_bears_a_checksum_as_the_bucket_may_lock_by_itself(s3: S3Storage, big: Path) -> None:
-    """Amazon's store refuses a put into a bucket with a default retention that bears none."""
-    sent: list[tuple[str | None, bytes]] = []
+_WANTS_CHECKSUM = (
+    b"<Error><Code>InvalidRequest</Code><Message>Content-MD5 OR x-amz-checksum- HTTP header is required for Put Part "
+    b"requests with Object Lock parameters</Message></Error>"
+)
 
-    def note(request: Any, **_: Any) -> None:
-        if request.method == "PUT":
-            sent.append((request.headers.get("Content-MD5"), bytes(request.body)))
 
-    s3._bucket.client._client.meta.events.register("before-send.s3", note)  # type: ignore[attr-defined]
+class Amazons:
+    """Stands between a client and its store, and refuses as Amazon's does where a bucket locks by itself."""
+
+    def __init__(self, s3: S3Storage) -> None:
+        self.refused = 0
+        self.taken: list[bytes] = []
+        s3._bucket.client._client.meta.events.register("before-send.s3", self._look)  # type: ignore[attr-defined]
+
+    def _look(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse | None:
+        if request.method != "PUT":
+            return None
+        checksum, body = request.headers.get("Content-MD5"), request.body
+        if checksum is None:
+            self.refused += 1
+            return AWSResponse(request.url, 400, {}, RawAnswer(_WANTS_CHECKSUM))
+        content = body if isinstance(body, bytearray | bytes) else body.read()
+        if not isinstance(body, bytearray | bytes):
+            body.seek(0)
+        assert base64.b64decode(checksum) == hashlib.md5(content, usedforsecurity=False).digest()
+        self.taken.append(bytes(content))
+        return None
+
+
+class RawAnswer(io.BytesIO):
+    """An answer's body, as botocore reads it."""
+
+    def stream(self, amount: int = 1 << 16, decode_content: bool | None = None) -> Iterator[bytes]:
+        yield self.read()
+
+
+def test_a_bucket_that_locks_by_itself_gets_a_checksum_with_all_parts(s3: S3Storage, big: Path) -> None:
+    store = Amazons(s3)
     s3.put("small", b"small")
+    assert store.refused == 0, "what is small bears one from the first"
     s3.put(KEY, big)
-    assert len(sent) == 1 + len(spans(SIZE))
-    for checksum, body in sent:
-        assert checksum is not None
-        assert base64.b64decode(checksum if isinstance(checksum, bytes) else checksum.encode()) == md5(body)
+    assert 1 <= store.refused <= WORKERS, "once refused, all other parts bear one"
+    assert sorted(map(len, store.taken[1:])) == sorted(span.size for span in spans(SIZE))
+    with s3.open(KEY) as stream:
+        assert hashlib.file_digest(stream, "sha256").digest() == hashlib.sha256(big.read_bytes()).digest()
+    store.refused = 0
+    s3.put(KEY, big)
+    assert store.refused == 0, "it is remembered"
 
 
-def md5(body: bytes) -> bytes:
-    return hashlib.md5(body, usedforsecurity=False).digest()
+def test_parts_too_large_for_memory_are_sent_again_from_their_beginning(
+    s3: S3Storage, big: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sidecar.storage.uploads._IN_MEMORY", 0)
+    store = Amazons(s3)
+    s3.put(KEY, big)
+    assert b"".join(sorted(store.taken)) == b"".join(
+        sorted(big.read_bytes()[span.offset : span.offset + span.size] for span in spans(SIZE))
+    )
+
+
+def test_where_we_lock_all_parts_bear_a_checksum_from_the_first(s3_store: Store, tmp_path: Path, big: Path) -> None:
+    locking = s3_store.bucket(locking=True)
+    s3 = s3_storage(s3_store, tmp_path, bucket=locking, lock_mode="GOVERNANCE", lock_days=1)
+    store = Amazons(s3)
+    s3.put(KEY, big)
+    assert (store.refused, len(store.taken)) == (0, len(spans(SIZE)))
 
 
 def test_a_bucket_without_locks_says_so(s3_store: Store, bucket: str, tmp_path: Path) -> None:

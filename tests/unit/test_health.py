@@ -124,9 +124,11 @@ def shelf(*times: str, target: str = "local", **more: bool) -> Shelf:
     return Shelf(target=target, backups=backups)
 
 
-def ran(begun: str, code: int = 0, command: Command = "backup") -> Run:
+def ran(begun: str, code: int = 0, command: Command = "backup", **more: Any) -> Run:
     time = at(begun)
-    return Run(id=begun, command=command, started_at=time, finished_at=time, exit_code=code, summary="no answer")
+    return Run(
+        id=begun, command=command, started_at=time, finished_at=time, exit_code=code, summary="no answer", **more
+    )
 
 
 def judged(now: str, *shelves: Shelf, runs: Sequence[Run] = (), **more: Any) -> list[str]:
@@ -222,6 +224,18 @@ def test_damage_that_verify_found_stands_until_a_verify_is_good() -> None:
         assert judged("2026-11-22T12:00", fresh, runs=[ran("2026-11-22T06:00", code, "verify")]) == []
     assert judged("2026-11-22T12:00", fresh, runs=[bad, ran("2026-11-22T06:00", 0, "verify")]) == []
     assert judged("2026-11-22T12:00", fresh, runs=[bad, ran("2026-11-22T06:00", 0)]) == [problem]
+
+
+def test_a_verify_of_another_backup_takes_no_damage_back() -> None:
+    fresh = shelf("2026-11-22T01:10")
+    of_all, of_one = ran("2026-11-22T05:00", 7, "verify"), ran("2026-11-22T06:00", 7, "verify", backup="one")
+    other, same = (ran("2026-11-22T07:00", 0, "verify", backup=name) for name in ("other", "one"))
+    everything = ran("2026-11-22T08:00", 0, "verify")
+    noon = "2026-11-22T12:00"
+    assert judged(noon, fresh, runs=[of_all, same])[0].startswith("the verify of 2026-11-22 05:00 UTC")
+    assert judged(noon, fresh, runs=[of_one, other])[0].startswith("the verify of 2026-11-22 06:00 UTC")
+    assert judged(noon, fresh, runs=[of_one, same]) == []
+    assert judged(noon, fresh, runs=[of_all, of_one, everything]) == []
 
 
 def test_where_no_daemon_ran_an_empty_target_counts_from_the_first_run_or_from_when_health_was_first_asked(

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from sidecar.errors import StorageFailed
-from sidecar.history import KEEP_LOGS, KEEP_RUNS, History
-from sidecar.runs import KILLED, Run, Started, new_id
+from sidecar.history import KEEP_LOGS, History
+from sidecar.runs import KEEP_RUNS, KILLED, Run, Started, new_id
 
 NOW = datetime(2026, 11, 22, 1, 10, tzinfo=UTC)
 

@@ -203,3 +203,10 @@ def test_no_long_secret_is_ever_left_in_a_text(secret: str, before: str, after: 
     redactor.hide([secret])
     for spelling in (secret, quote(secret, safe=""), repr(secret)[1:-1]):
         assert secret not in redactor.redact(f"{before}{spelling}{after}")
+
+
+def test_the_error_that_a_run_ends_with_bears_its_id() -> None:
+    logging.getLogger().handlers.clear()
+    assert "run_id" not in json.loads(log.json_line("can't begin"))
+    log.configure("info", "json", stream=io.StringIO(), run_id="r1")
+    assert json.loads(log.json_line("no answer"))["run_id"] == "r1"

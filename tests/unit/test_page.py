@@ -12,6 +12,7 @@ import pytest
 from sidecar.report import log as logs
 from sidecar.report.web.page import AT_FIRST, Page
 from sidecar.report.web.trend import bars
+from sidecar.runs import KEEP_RUNS
 from sidecar.status import Look, Status
 from tests.support import statuses
 
@@ -273,3 +274,11 @@ def test_a_clock_that_was_set_back_breaks_no_plot() -> None:
             look=Look(taken_at=statuses.NOW, shelves=[statuses.shelf("local", times)]),
         )
     )
+
+
+def test_the_first_run_of_years_ago_does_not_stretch_the_plots() -> None:
+    hourly = [statuses.run(statuses.NIGHT - timedelta(hours=number)) for number in range(KEEP_RUNS, -1, -1)][1:]
+    years_ago = statuses.NIGHT - timedelta(days=3000)
+    html = render(statuses.status(runs=[statuses.run(years_ago), *hourly]))
+    assert "From 2026-10-1" in html
+    assert f"From {years_ago:%Y}" not in html

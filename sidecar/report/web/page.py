@@ -10,7 +10,7 @@ from sidecar.report import log as logs
 from sidecar.report import standing, words
 from sidecar.report.web import timeline, trend
 from sidecar.report.web.glance import glance, when
-from sidecar.runs import KILLED, Run
+from sidecar.runs import KEEP_RUNS, KILLED, Run
 from sidecar.status import Kept, Shelf, Status
 
 AT_FIRST = 50
@@ -146,7 +146,8 @@ def _ended(run: Run, status: Status) -> dict[str, Any]:
 
 
 def _trends(status: Status) -> dict[str, Any]:
-    backups = [run for run in status.runs if run.command == "backup"]
+    # The few older ones that are remembered for other reasons would stretch the time that the plots show.
+    backups = [run for run in status.runs[-KEEP_RUNS:] if run.command == "backup"]
     sizes = trend.bars(backups, lambda run: run.size)
     times = trend.bars(backups, lambda run: run.seconds)
     tz = status.tz
