@@ -114,9 +114,9 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
     began = time.monotonic()
     with job.state.lock("backup"):
         job.state.refuse_while_restoring()
-        _warn_of_plain(job)
         job.spool.sweep(datetime.now(UTC))
         before = look_back(job.storages, job.instance_name, job.state.last_manifest)
+        _warn_of_plain(job, before.exposed)
         kimai = job.instance.identify()
         backup_id = _new_id(job, kimai.version, before.taken)
 
@@ -153,7 +153,13 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
         return outcome
 
 
-def _warn_of_plain(job: Job) -> None:
+def _warn_of_plain(job: Job, exposed: int) -> None:
+    if job.recipients and exposed:
+        log.warning(
+            "earlier backups that lie on S3 NOT ENCRYPTED: %s. Whoever can read the bucket reads all of Kimai in them. "
+            "Delete there what is not to lie open; retention does in time (README, Encryption)",
+            exposed,
+        )
     if not job.recipients and any(storage.name != LOCAL for storage in job.storages):
         log.warning(
             "backups go to S3 NOT ENCRYPTED: whoever can read the bucket reads all of Kimai in them. "
@@ -301,6 +307,7 @@ def _send_missed(job: Job, outcome: Outcome, seconds_gone: Callable[[], float]) 
                 job.fetch,
                 job.progress,
                 seconds_gone,
+                encrypted_only=bool(job.recipients),
             )
             outcome.left += sent.left
             outcome.sent += sent.ids

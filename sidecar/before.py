@@ -8,6 +8,7 @@ from pathlib import Path
 from sidecar import names
 from sidecar.catalog import Backup, catalog, read_manifest
 from sidecar.errors import Damaged, KimaiBackupError
+from sidecar.exposed import plain_on_s3
 from sidecar.kimai.instance import Instance
 from sidecar.kimai.survey import Survey
 from sidecar.manifest import ENVIRONMENT_NAME, BackupId, Manifest, decode, encode
@@ -23,13 +24,15 @@ _FORGOTTEN = "the backup before is encrypted, and BACKUP_STATE_DIR does not tell
 class Before:
     """The backup before this one: its manifest, if there is one that can be read; and the IDs that are `taken`.
 
-    `unknown`: why nobody knows what it held. `size` of its archive in bytes; 0 where nobody knows.
+    `unknown`: why nobody knows what it held. `size` of its archive in bytes; 0 where nobody knows. `exposed`: so many
+    archives lie on S3 not encrypted.
     """
 
     taken: Set[BackupId]
     manifest: Manifest | None = None
     unknown: str | None = None
     size: int = 0
+    exposed: int = 0
 
     def survey(self, instance: Instance) -> Survey:
         """What there is to back up, and what of the backup before is gone."""
@@ -62,9 +65,10 @@ def look_back(storages: Sequence[Storage], instance: str, memory: Path) -> Befor
     # An archive that lost its manifest has its ID all the same: it must not be overwritten.
     orphaned = (names.parse(names.split(stray.key)[0]) for stray in listing.orphans)
     taken = {found.id for found in listing.backups} | {found for found in orphaned if found is not None}
+    exposed = plain_on_s3(listing)
     newest: Backup | None = next((found for found in listing.backups if not found.id.safety), None)
     if newest is None:
-        return Before(taken)
+        return Before(taken, exposed=exposed)
     for storage in storages:
         if storage.name in newest.targets:
             try:
@@ -75,9 +79,9 @@ def look_back(storages: Sequence[Storage], instance: str, memory: Path) -> Befor
             size = manifest.archive.size if manifest.archive else 0
             whole = manifest if manifest.withheld is None else _recall(memory, newest.id)
             if whole is None:
-                return Before(taken, unknown=_FORGOTTEN, size=size)
-            return Before(taken, whole, size=size)
-    return Before(taken, unknown="the manifest of the backup before can't be read")
+                return Before(taken, unknown=_FORGOTTEN, size=size, exposed=exposed)
+            return Before(taken, whole, size=size, exposed=exposed)
+    return Before(taken, unknown="the manifest of the backup before can't be read", exposed=exposed)
 
 
 def remember(memory: Path, manifest: Manifest | None) -> None:

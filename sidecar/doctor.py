@@ -15,6 +15,7 @@ from sidecar.database.server import Session
 from sidecar.database.snapshot import Connect, take, why_alone
 from sidecar.database.tables import read_tables
 from sidecar.errors import ConfigurationError, Exit, KimaiBackupError
+from sidecar.exposed import plain_on_s3
 from sidecar.kimai.instance import Instance
 from sidecar.storage.base import Storage
 
@@ -228,6 +229,7 @@ def _encryption(job: Job) -> Iterator[Finding]:
     if job.recipients:
         count = len(job.recipients)
         yield Finding("encryption", f"to {count} recipient{'s' if count > 1 else ''}: {', '.join(job.recipients)}")
+        yield from _exposed(job)
     elif any(storage.name != LOCAL for storage in job.storages):
         yield Finding(
             "encryption",
@@ -245,6 +247,16 @@ def _encryption(job: Job) -> Iterator[Finding]:
             "BACKUP_IDENTITY is not set: drills by DRILL_SCHEDULE will open no encrypted backup",
             "Set BACKUP_IDENTITY_FILE, or drill elsewhere and unset DRILL_SCHEDULE (README, Encryption).",
             Exit.CONFIGURATION,
+        )
+
+
+def _exposed(job: Job) -> Iterator[Finding]:
+    away = [storage for storage in job.storages if storage.name != LOCAL]
+    if away and (count := plain_on_s3(catalog(away, job.instance_name))):
+        yield Finding(
+            "encryption",
+            f"EARLIER BACKUPS LIE ON S3 NOT ENCRYPTED ({count}): who can read the bucket reads all of Kimai in them",
+            "Delete there what is not to lie open; retention does in time (README, Encryption).",
         )
 
 

@@ -308,11 +308,11 @@ def test_s3_gets_it_as_it_is_and_is_warned_of_without(
     rows = site.run("doctor", "--json", **on).json()
     [row] = [row for row in rows if row["what"] == "encryption"]
     assert "OFF, AND BACKUPS GO TO S3" in row["seen"]
-    # With encryption on, nobody is warned, and what lies in the bucket alone is restored and drilled from there.
+    # With encryption on, nobody is warned of this one; what lies in the bucket alone is restored and drilled.
     site.remember()
     ran = site.run("backup", BACKUP_DIR="", **on, **sealed)
     assert ran.code == 0, ran.said
-    assert "NOT ENCRYPTED" not in ran.err
+    assert "backups go to S3 NOT ENCRYPTED" not in ran.err
     there = {**on, "BACKUP_DIR": "", "BACKUP_IDENTITY_FILE": str(key.file)}
     assert site.run("drill", **there).code == 0
     site.lose_all()
@@ -320,6 +320,29 @@ def test_s3_gets_it_as_it_is_and_is_warned_of_without(
     assert ran.code == 0, ran.said
     site.assert_restored()
     assert not list((site.state / "spool").iterdir())
+
+
+def test_what_was_made_before_encryption_is_not_sent_to_s3_and_what_lies_there_is_told(
+    site: Site, key: Key, s3_store: Store, tmp_path: Path
+) -> None:
+    bucket = s3_store.bucket()
+    on = settings(s3_store, bucket, tmp_path)
+    sealed = {"BACKUP_ENCRYPT_TO": key.recipient}
+    old = [site.backup(), site.backup()]
+    ran = site.run("backup", **on, **sealed)
+    assert ran.code == 0, ran.said
+    assert "not sent to s3, as they are not encrypted and BACKUP_ENCRYPT_TO is set: 2;" in ran.err
+    assert "NOT ENCRYPTED" not in ran.err
+    assert [name for name in keys_in(s3_store, bucket) if name.endswith(".zip") or name[:-5] in old] == []
+    # One that was sent before is said to lie there open, by each backup and by doctor.
+    ran = site.run("backup", **on)
+    assert {f"{each}.zip" for each in old} <= set(keys_in(s3_store, bucket))
+    ran = site.run("backup", **on, **sealed)
+    assert ran.code == 0, ran.said
+    assert ran.err.count("earlier backups that lie on S3 NOT ENCRYPTED: 3. ") == 1
+    rows = site.run("doctor", "--json", **on, **sealed).json()
+    seen = [row["seen"] for row in rows if row["what"] == "encryption"]
+    assert (len(seen), "EARLIER BACKUPS LIE ON S3 NOT ENCRYPTED (3)" in seen[1]) == (2, True)
 
 
 def test_doctor_says_that_drills_by_themselves_lack_their_key(sealed: Site, key: Key, scratch: str) -> None:
