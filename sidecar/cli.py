@@ -134,10 +134,11 @@ def verify(reference: str | None, as_json: bool, instance: str | None, run_id: s
             orphans = []
             if not reference:
                 orphans = use_case.strays(app.storages, listing, app.targets.fetch, watched, keys)
-            use_case.remember(app.state, results, orphans)
+            use_case.remember(app.state, results, orphans, keyed=bool(keys))
             results += orphans
         code = use_case.exit_code(results, with_key=bool(keys))
-        outcomes.of_verify(results, code, run, str(backups[0].id) if reference else None)
+        only = str(backups[0].id) if reference else None
+        outcomes.of_verify(results, code, run, only, keyed=bool(keys))
     rows = [tables.verified(each) for each in results]
     _print(json.dumps(rows, indent=1) if as_json else tables.verification(results))
     _exit(code)

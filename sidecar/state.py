@@ -50,7 +50,8 @@ class RestoreNote(msgspec.Struct, kw_only=True):
 class DamagedArchive(msgspec.Struct, kw_only=True, frozen=True):
     """An archive that was read and is not whole: where it lies, its size in bytes, and why.
 
-    `tool_version` found it so; of one without a manifest a newer one may know better.
+    `tool_version` found it so; of one without a manifest a newer one may know better. `keyed`: it is encrypted, and a
+    key was there to look inside, so that who looks without one knows no better.
     """
 
     target: str
@@ -58,6 +59,7 @@ class DamagedArchive(msgspec.Struct, kw_only=True, frozen=True):
     size: int
     why: str
     tool_version: str
+    keyed: bool = False
 
     @property
     def place(self) -> tuple[str, str, int]:
@@ -66,12 +68,16 @@ class DamagedArchive(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def learnt(
-    looked_at: Collection[tuple[str, str]], damaged: Iterable[DamagedArchive]
+    looked_at: Collection[tuple[str, str]], damaged: Iterable[DamagedArchive], *, keyed: bool = False
 ) -> Callable[[list[DamagedArchive]], list[DamagedArchive]]:
-    """For `change_damaged`: of what was looked at, target and key, only this is damaged."""
+    """For `change_damaged`: of what was looked at, target and key, only this is damaged.
+
+    Without a key (`keyed`) only the outside of an encrypted one was looked at: what one with a key found stays.
+    """
 
     def change(known: list[DamagedArchive]) -> list[DamagedArchive]:
-        return [each for each in known if (each.target, each.key) not in looked_at] + list(damaged)
+        staying = [each for each in known if (each.target, each.key) not in looked_at or (each.keyed and not keyed)]
+        return staying + list(damaged)
 
     return change
 

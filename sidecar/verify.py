@@ -81,18 +81,29 @@ def strays(
     ]
 
 
-def remember(state: State, copies: Sequence[Verified], orphans: Sequence[Verified] = ()) -> None:
+def remember(
+    state: State, copies: Sequence[Verified], orphans: Sequence[Verified] = (), *, keyed: bool = False
+) -> None:
     """Keep in mind which copies are damaged, for prune, and forget those that are whole.
 
-    `orphans` have no manifest: the next run that can put one beside them looks at each again.
+    `orphans` have no manifest: the next run that can put one beside them looks at each again. `keyed`: there was a key.
+    What it found inside an encrypted one stays until a key opens that again.
     """
-    read = {(each.target, each.key) for each in (*copies, *orphans) if not each.unread}
+    seen = [each for each in (*copies, *orphans) if not each.unread and not (keyed and each.unopened)]
+    read = {(each.target, each.key) for each in seen}
     damaged = [
-        DamagedArchive(target=each.target, key=each.key, size=each.size, why=each.problem, tool_version=__version__)
+        DamagedArchive(
+            target=each.target,
+            key=each.key,
+            size=each.size,
+            why=each.problem,
+            tool_version=__version__,
+            keyed=keyed and names.is_encrypted(each.key),
+        )
         for each in copies
         if each.problem is not None and not each.unread
     ]
-    state.change_damaged(learnt(read, damaged))
+    state.change_damaged(learnt(read, damaged, keyed=keyed))
 
 
 def _verify_copy(

@@ -19,9 +19,10 @@ from sidecar.proof import Proof, TableProof
 from sidecar.proof import encode as encode_proof
 from sidecar.proof import withhold as withhold_proof
 from sidecar.report.progress import progress
+from sidecar.state import State, learnt
 from sidecar.storage.base import Storage
 from sidecar.storage.local import LocalStorage
-from sidecar.verify import Verified, exit_code, verify
+from sidecar.verify import Verified, exit_code, remember, verify
 from tests.support.archives import SAMPLE, SQL, manifest_of, write_backup
 from tests.support.keys import Key, age_decrypt, age_encrypt, age_key
 from tests.support.shelf import backup_id
@@ -179,6 +180,27 @@ def test_verify_checks_what_can_be_checked(tmp_path: Path, key: Key) -> None:
     damaged = verified(shelf, keyring(key, spool))
     assert (damaged.whole, exit_code([damaged], with_key=True)) == (False, Exit.DAMAGED)
     assert list(spool.iterdir()) == []
+
+
+def test_what_a_key_found_damaged_inside_stays_so_until_a_key_finds_it_right(tmp_path: Path) -> None:
+    state = State(tmp_path / "state", "demo", tmp_path)
+
+    def known(problem: str | None, *, keyed: bool = False, unopened: str | None = None) -> list[str]:
+        copy = Verified(str(MADE), "local", archive_key(MADE, encrypted=True), 7, problem, unopened=unopened)
+        remember(state, [copy], keyed=keyed)
+        return [each.why for each in state.damaged_archives()]
+
+    assert known("rotten inside", keyed=True) == ["rotten inside"]
+    assert known(None, unopened="BACKUP_IDENTITY is not set") == ["rotten inside"]
+    assert known(None, keyed=True, unopened="no key in BACKUP_IDENTITY opens it") == ["rotten inside"]
+    # One without a key forgets what such a one found, and that alone.
+    assert known("cut") == ["rotten inside", "cut"]
+    assert known(None, unopened="BACKUP_IDENTITY is not set") == ["rotten inside"]
+    # Nor does sending it say what is inside.
+    key = "local", archive_key(MADE, encrypted=True)
+    state.change_damaged(learnt({key}, []))
+    assert [each.why for each in state.damaged_archives()] == ["rotten inside"]
+    assert known(None, keyed=True) == []
 
 
 def test_without_a_key_nothing_is_opened(tmp_path: Path, key: Key) -> None:
