@@ -161,21 +161,36 @@ def withhold(manifest: Manifest) -> Manifest:
 
     When, by what and of what it was made, and how much of each there is. No name and no hash of a file; of the
     database no table, definition or digest either: a digest of few or guessable rows gives those away, and a
-    definition may hold text.
+    definition may hold text. It is made of what may be shown, so that a field to come stays inside.
     """
-    database = manifest.database
-    return msgspec.structs.replace(
-        manifest,
-        database=msgspec.structs.replace(
-            database, name="", tables=[], objects=[], unreadable=[], unseen=[], size=0, largest_statement=0
+    database, kimai = manifest.database, manifest.kimai
+    return Manifest(
+        format=manifest.format,
+        id=manifest.id,
+        instance=manifest.instance,
+        started_at=manifest.started_at,
+        finished_at=manifest.finished_at,
+        tool_version=manifest.tool_version,
+        kimai=Kimai(
+            version=kimai.version,
+            version_source=kimai.version_source,
+            image=kimai.image,
+            image_digest=kimai.image_digest,
+            git_revision=kimai.git_revision,
+        ),
+        database=Database(
+            flavour=database.flavour,
+            server_version=database.server_version,
+            name="",
+            charset=database.charset,
+            collation=database.collation,
+            newest_migration=database.newest_migration,
+            tables=[],
+            size=0,
+            largest_statement=0,
         ),
         files=[],
-        missing=[],
-        unreadable=[],
-        changed=[],
-        app_secret=None,
-        app_secret_source=None,
-        warnings=[],
+        archive=manifest.archive,
         withheld=Withheld(
             tables=len(database.tables),
             objects=len(database.objects),

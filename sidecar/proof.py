@@ -54,9 +54,28 @@ class Proof(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def withhold(proof: Proof) -> Proof:
-    """What of a proof may lie unencrypted beside an encrypted archive: no table, no digest, no name of a file."""
-    withheld = Withheld(tables=len(proof.tables), differences=len(proof.differences))
-    return msgspec.structs.replace(proof, tables=[], differences=[], withheld=withheld)
+    """What of a proof may lie unencrypted beside an encrypted archive: no table, no digest, no name of a file.
+
+    It is made of what may be shown, so that a field to come is withheld.
+    """
+    return Proof(
+        format=proof.format,
+        id=proof.id,
+        matched=proof.matched,
+        started_at=proof.started_at,
+        finished_at=proof.finished_at,
+        tool_version=proof.tool_version,
+        read_from=proof.read_from,
+        archive=proof.archive,
+        backup_server=proof.backup_server,
+        drill_server=proof.drill_server,
+        same_flavour=proof.same_flavour,
+        definitions_compared=proof.definitions_compared,
+        newest_migration=proof.newest_migration,
+        files=proof.files,
+        bytes=proof.bytes,
+        withheld=Withheld(tables=len(proof.tables), differences=len(proof.differences)),
+    )
 
 
 def encode(proof: Proof) -> bytes:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import jsonschema
@@ -13,7 +14,7 @@ from sidecar.archive.decrypting import NO_KEYS, Keyring
 from sidecar.archive.source import open_source
 from sidecar.catalog import catalog
 from sidecar.errors import ConfigurationError, Damaged, Exit
-from sidecar.manifest import FORMAT, INNER_NAME, Manifest, decode, encode, schema, withhold
+from sidecar.manifest import FORMAT, INNER_NAME, Archive, Database, Kimai, Manifest, decode, encode, schema, withhold
 from sidecar.names import archive_key, manifest_key
 from sidecar.proof import Proof, TableProof
 from sidecar.proof import encode as encode_proof
@@ -96,28 +97,78 @@ def test_what_is_missing_and_unreadable_is_counted_and_not_named() -> None:
     assert (counted.missing, counted.unreadable, counted.changed, counted.warnings) == (1, 3, 1, 1)
 
 
-def test_a_proof_beside_it_names_no_table_and_no_difference(key: Key, tmp_path: Path) -> None:
-    whole = shelve(tmp_path, key)
-    assert whole.archive is not None
-    proof = Proof(
-        id=whole.id,
-        matched=False,
-        started_at=whole.started_at,
-        finished_at=whole.finished_at,
-        tool_version="0.1.0",
-        read_from="local",
-        archive=whole.archive,
-        backup_server="mariadb",
-        drill_server="mariadb",
-        same_flavour=True,
-        definitions_compared=True,
-        newest_migration=None,
-        tables=[TableProof(name="kimai2_tags", rows=2, digest="ab" * 16, equal=False)],
-        differences=["kimai2_tags: 1 row instead of 2"],
-    )
-    found = msgspec.json.decode(encode_proof(withhold_proof(proof)))
+PROOF = Proof(
+    id=str(MADE),
+    matched=False,
+    started_at=datetime(2026, 11, 22, tzinfo=UTC),
+    finished_at=datetime(2026, 11, 22, tzinfo=UTC),
+    tool_version="0.1.0",
+    read_from="local",
+    archive=Archive(size=7, sha256="0" * 64),
+    backup_server="mariadb",
+    drill_server="mariadb",
+    same_flavour=True,
+    definitions_compared=True,
+    newest_migration=None,
+    tables=[TableProof(name="kimai2_tags", rows=2, digest="ab" * 16, equal=False)],
+    differences=["kimai2_tags: 1 row instead of 2"],
+)
+
+
+def test_a_proof_beside_it_names_no_table_and_no_difference() -> None:
+    found = msgspec.json.decode(encode_proof(withhold_proof(PROOF)))
     assert (found["tables"], found["differences"]) == ([], [])
     assert found["withheld"] == {"tables": 1, "differences": 1}
+
+
+SHOWN = {
+    Manifest: "format id instance started_at finished_at tool_version kimai database archive withheld",
+    Kimai: "version version_source image image_digest git_revision",
+    Database: "flavour server_version charset collation newest_migration",
+    Proof: "format id matched started_at finished_at tool_version read_from archive backup_server drill_server "
+    "same_flavour definitions_compared newest_migration files bytes withheld",
+}
+"""What docs/format.md says is left beside an encrypted archive."""
+WITHHELD = {
+    Manifest: "files missing unreadable changed app_secret app_secret_source warnings",
+    Kimai: "",
+    Database: "name tables objects size largest_statement unreadable unseen",
+    Proof: "tables differences",
+}
+
+
+@pytest.mark.parametrize("kind", SHOWN)
+def test_of_each_field_it_was_decided_whether_it_lies_beside_an_encrypted_archive(kind: type[msgspec.Struct]) -> None:
+    shown, withheld = SHOWN[kind].split(), WITHHELD[kind].split()
+    assert sorted(shown + withheld) == sorted(kind.__struct_fields__)
+
+
+class LaterKimai(Kimai, kw_only=True, frozen=True):
+    """As a version to come may know it."""
+
+    plugins: list[str]
+
+
+class LaterDatabase(Database, kw_only=True, frozen=True):
+    """As a version to come may know it."""
+
+    users: list[str]
+
+
+class LaterProof(Proof, kw_only=True, frozen=True):
+    """As a version to come may know it."""
+
+    plugins: list[str]
+
+
+def test_a_field_that_is_to_come_stays_inside() -> None:
+    found = manifest_of([])
+    kimai = LaterKimai(**msgspec.structs.asdict(found.kimai), plugins=["SecretBundle"])
+    database = LaterDatabase(**msgspec.structs.asdict(found.database), users=["secret"])
+    beside = encode(withhold(msgspec.structs.replace(found, kimai=kimai, database=database)))
+    proof = LaterProof(**msgspec.structs.asdict(PROOF), plugins=["SecretBundle"])
+    for text in (beside, encode_proof(withhold_proof(proof))):
+        assert b"ecret" not in text.replace(b"app_secret", b"")
 
 
 def test_the_manifest_of_another_is_found_out_by_the_one_inside(tmp_path: Path, key: Key) -> None:
