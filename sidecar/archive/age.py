@@ -10,8 +10,16 @@ if TYPE_CHECKING:
     Identity = ssh.Identity | x25519.Identity
 
 
+HEADER_LIMIT = 64 << 10
+"""Bytes that the header of an archive may take, which holds a piece for each recipient."""
+_RECIPIENTS = 64
+"""So many pieces for the longest SSH keys have room in it."""
+
+
 def check_recipients(recipients: Sequence[str]) -> None:
     """Raise `ValueError`, naming the place of the one that is none: its checksum or its key is wrong."""
+    if len(recipients) > _RECIPIENTS:
+        raise ValueError(f"at most {_RECIPIENTS} age recipients, and not {len(recipients)}")
     for place, text in enumerate(recipients, 1):
         try:
             recipient(text)
@@ -32,8 +40,13 @@ def recipient(text: str) -> "Recipient":
     try:
         return kind.from_str(text)
     except pyrage.RecipientError:
-        why = "an SSH key that is cut short" if text.startswith("ssh-") else "its checksum is wrong: it was mistyped"
-        raise ValueError(why) from None
+        raise ValueError(_why_none(text)) from None
+
+
+def _why_none(text: str) -> str:
+    if text.startswith("ssh-rsa "):
+        return "an SSH key that is cut short, or an RSA one of a size that age doesn't take (2048 to 4096 bits)"
+    return "an SSH key that is cut short" if text.startswith("ssh-") else "its checksum is wrong: it was mistyped"
 
 
 def identities(text: str) -> "list[Identity]":

@@ -1,5 +1,6 @@
 """An encrypted archive, decrypted into a file without a name, and given only once all of it was found right."""
 
+import binascii
 import logging
 import os
 import shutil
@@ -10,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
-from sidecar.archive.age import identities, recipient
+from sidecar.archive.age import HEADER_LIMIT, identities, recipient
 from sidecar.archive.encrypting import GRACE, GivenUp, Output
 from sidecar.errors import ConfigurationError, Damaged, NoSuchBackup, StorageFailed
 
@@ -25,6 +26,8 @@ _WHICH_KEY = "Set BACKUP_IDENTITY_FILE to the file of a key that it was encrypte
 _BLOCK = 1 << 20
 _SLICE = 0.2
 """Seconds between two looks at how far a decryption has come."""
+_ARMOR = b"-----BEGIN AGE ENCRYPTED FILE-----"
+_END_OF_HEADER = b"\n--- "
 
 
 class Keyring:
@@ -74,6 +77,7 @@ class Keyring:
         folder = self._folder()
         _check_room(path, folder)
         log.info("decrypting %s into %s", path.name, folder)
+        _check_header(path)
         with self._named(folder) as named, _nameless(folder) as file:
             _Decryption(path, file).run(keys, advance)
             # Readers open it by a path, and name it in errors: a link that leads nowhere once this process has ended.
@@ -107,6 +111,30 @@ def _nameless(folder: Path) -> Iterator[BinaryIO]:
 
 def _unwritable(folder: Path, error: OSError) -> StorageFailed:
     return StorageFailed(f"{folder} can't be written to: {error.strerror}", mend="Look at BACKUP_STATE_DIR.")
+
+
+def _check_header(path: Path) -> None:
+    """Raise `Damaged` for a header that doesn't end soon: pyrage's time for one grows with its square, to hours."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(2 * HEADER_LIMIT)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if (armored := start.lstrip()).startswith(_ARMOR):
+        start = _unarmored(armored.removeprefix(_ARMOR))
+    if _END_OF_HEADER not in start[:HEADER_LIMIT]:
+        raise Damaged(f"{path.name} is cut short or changed: its header has no end within {HEADER_LIMIT} bytes")
+
+
+def _unarmored(text: bytes) -> bytes:
+    """What the lines up to the armor's end, or the first that is none, stand for; pyrage is told of it by itself."""
+    found = b""
+    for line in text.split(b"\n"):
+        try:
+            found += binascii.a2b_base64(line.strip(), strict_mode=True)
+        except binascii.Error:
+            break
+    return found
 
 
 def _check_room(path: Path, folder: Path) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from sidecar.archive.age import check_identity, check_recipients
+from sidecar.archive.decrypting import Keyring
 from sidecar.errors import ConfigurationError
 from sidecar.settings import Settings, describe, load, secrets
-from tests.support.keys import Key, age_key, ssh_key
+from tests.support.keys import Key, age_encrypt, age_key, ssh_key
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,24 @@ def test_one_that_was_mistyped_is_named_by_its_place(key: Key) -> None:
     assert "number 1 of 1 is none: an SSH key that is cut short" in line
     [line] = problems(BACKUP_ENCRYPT_TO=f"{key.recipient}, ssh-dss AAAAB3")
     assert "number 2 is none" in line
+
+
+def test_an_rsa_key_of_a_size_that_age_does_not_take_is_told_so(tmp_path: Path) -> None:
+    small = ssh_key(tmp_path, "rsa", "", "-b", "1024")
+    [line] = problems(BACKUP_ENCRYPT_TO=small.recipient)
+    assert "or an RSA one of a size that age doesn't take (2048 to 4096 bits)" in line
+
+
+@pytest.mark.slow
+def test_there_are_no_more_recipients_than_a_header_has_room_for(tmp_path: Path) -> None:
+    longest = ssh_key(tmp_path, "rsa", "", "-b", "4096")
+    check_recipients([longest.recipient] * 64)
+    encrypted = tmp_path / "it.zip.age"
+    encrypted.write_bytes(age_encrypt(b"content", *[longest.recipient] * 64))
+    with Keyring(longest.identity, lambda: tmp_path, "f").opened(encrypted, lambda _: None) as plain:
+        assert plain.read_bytes() == b"content"
+    with pytest.raises(ValueError, match="at most 64 age recipients, and not 65"):
+        check_recipients([longest.recipient] * 65)
 
 
 def test_a_private_key_among_the_recipients_is_refused_and_not_shown(tmp_path: Path, key: Key) -> None:

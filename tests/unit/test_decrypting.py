@@ -1,9 +1,11 @@
 """Encrypted archives opened: what the stock `age` made, and nothing of what was cut, changed or is another's."""
 
+import base64
 import os
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -172,6 +174,21 @@ def test_a_signal_is_no_damage(key: Key, tmp_path: Path, spool: Path) -> None:
         raise AssertionError
     assert list(spool.iterdir()) == []
     assert threading.active_count() == 1
+
+
+@pytest.mark.parametrize("armored", [False, True])
+def test_a_header_without_an_end_is_not_even_tried(key: Key, tmp_path: Path, spool: Path, armored: bool) -> None:
+    """Pyrage takes seconds for this one and hours for one of some megabytes, and nothing ends it meanwhile."""
+    stanza = b"-> X25519 " + b"A" * 43 + b"\n" + b"A" * 43 + b"\n"
+    content = b"age-encryption.org/v1\n" + stanza * 2000
+    if armored:
+        lines = textwrap.wrap(base64.b64encode(content).decode(), 64)
+        begin, end = (f"-----{each} AGE ENCRYPTED FILE-----" for each in ("BEGIN", "END"))
+        content = "\n".join(["", begin, *lines, end, ""]).encode()
+    path = stored(tmp_path, content)
+    with pytest.raises(Damaged, match="its header has no end within 65536 bytes"):
+        opened(path, key.identity, spool)
+    assert list(spool.iterdir()) == []
 
 
 KILLED = """
