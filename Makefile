@@ -11,7 +11,7 @@ unexport PYTHONPATH PYTHONHOME
 help: ## Show this
 	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
-install: ## Make .venv, or bring it up to date; install MariaDB's server and client where they are missing
+install: ## Make .venv, or bring it up to date; install MariaDB's server and client, age and others where they are missing
 	@scripts/install
 
 demo: install ## Back up a throwaway Kimai, lose it, restore it, compare

@@ -25,7 +25,6 @@ class App(Parts):
         """What `backup` works with."""
         from sidecar import backup
 
-        self.refuse_what_is_not_there_yet()
         return backup.Job(
             instance_name=self.instance,
             instance=self.site.kimai,
@@ -38,6 +37,8 @@ class App(Parts):
             fetch=self.targets.fetch,
             tz=self.settings.timezone,
             progress=progress,
+            recipients=self.settings.backup_encrypt_to,
+            keys=self.targets.keys,
         )
 
     def tidy_job(self, progress: "Progress") -> "tidy.Job":
@@ -53,6 +54,7 @@ class App(Parts):
             fetch=self.targets.fetch,
             tz=self.settings.timezone,
             progress=progress,
+            keys=self.targets.keys,
         )
 
     def restore_job(self, progress: "Progress") -> "restore.Job":
@@ -60,10 +62,9 @@ class App(Parts):
         from sidecar import restore
         from sidecar.opening import open_backup
 
-        self.refuse_what_is_not_there_yet()
-        fetch, folder = self.targets.fetch, self.settings.backup_dir
+        fetch, folder, keys = self.targets.fetch, self.settings.backup_dir, self.targets.keys
         return restore.Job(
-            open_backup=lambda named: open_backup(named, self.catalog, lambda: self.storages, fetch, folder),
+            open_backup=lambda named: open_backup(named, self.catalog, lambda: self.storages, fetch, folder, keys),
             connect=self.servers.connect,
             connections=self.settings.database_connections,
             database_url=self.site.database_url,
@@ -90,6 +91,7 @@ class App(Parts):
             state=self.state,
             tries=self.tries,
             progress=progress,
+            keys=self.targets.keys,
         )
 
     def turn(self, *, oldest: bool, again: bool) -> "Backup":
@@ -118,6 +120,9 @@ class App(Parts):
             notifiers=lambda: self.teller.examine(send=notify),
             scratch=self.servers.connect_scratch if self.settings.drill_database_url else None,
             scratch_prefix=lambda: self.servers.scratch.database,
+            recipients=self.settings.backup_encrypt_to,
+            keys=self.targets.keys,
+            drills=self.settings.drill_schedule is not None,
         )
 
     # ── By itself ────────────────────────────────────────────────────────────────────────────────────────────
@@ -163,7 +168,6 @@ class App(Parts):
         """What `health` looks at; what the daemon saw of the targets a few minutes ago may do."""
         from sidecar import health
 
-        self.refuse_what_is_not_there_yet()
         self.targets.refuse_none()
         return health.Job(
             look=lambda: (self.planned.recent_look(datetime.now(UTC)) if recent else None) or self.look(brief=True),

@@ -12,21 +12,23 @@ from pathlib import Path
 import msgspec
 
 from sidecar import __version__
+from sidecar.archive.decrypting import NO_KEYS, Keyring
 from sidecar.archive.writer import write_archive
-from sidecar.before import Before, lacks_of, look_back
+from sidecar.before import Before, lacks_of, look_back, remember
+from sidecar.catalog import LOCAL
 from sidecar.database.dump import Dump, newest_migration
 from sidecar.database.server import DefinitionChanged
 from sidecar.database.snapshot import Connect, take
 from sidecar.errors import Exit, Refused, SpoolFailed, StorageFailed
-from sidecar.growing import Spool, grown
+from sidecar.growing import Grown, Spool, grown
 from sidecar.kimai.instance import Instance
 from sidecar.kimai.survey import Survey
-from sidecar.manifest import BackupId, Kimai, Manifest
+from sidecar.manifest import BackupId, Kimai, Manifest, withhold
 from sidecar.missed import send_missed
 from sidecar.names import archive_key
 from sidecar.pack import Pack
 from sidecar.prune import Pruned, prune
-from sidecar.publish import publish
+from sidecar.publish import Published, publish
 from sidecar.report.progress import Progress
 from sidecar.republish import Republished, republish
 from sidecar.retention import Policy
@@ -41,7 +43,7 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Job:
-    """What a backup works with."""
+    """What a backup works with. `recipients`: what it is encrypted to with age, if to anybody."""
 
     instance_name: str
     instance: Instance
@@ -54,6 +56,8 @@ class Job:
     fetch: Fetch
     tz: tzinfo
     progress: Progress
+    recipients: Sequence[str] = ()
+    keys: Keyring = NO_KEYS
 
 
 @dataclass
@@ -111,16 +115,18 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
     with job.state.lock("backup"):
         job.state.refuse_while_restoring()
         job.spool.sweep(datetime.now(UTC))
-        before = look_back(job.storages, job.instance_name)
+        before = look_back(job.storages, job.instance_name, job.state.last_manifest)
+        _warn_of_plain(job, before.exposed)
         kimai = job.instance.identify()
         backup_id = _new_id(job, kimai.version, before.taken)
 
         def pack(spooled: Path) -> Manifest:
             return _pack(job, backup_id, kimai, before, spooled)
 
-        with grown(job.spool, job.storages, archive_key(backup_id), pack, needed=before.size) as archive:
+        key = archive_key(backup_id, encrypted=bool(job.recipients))
+        with grown(job.spool, job.storages, key, pack, needed=before.size) as archive:
             _check_unchanged(job, archive.manifest)
-            published = publish(archive.storages, archive.manifest, archive.path, job.progress)
+            published = _publish(job, archive)
         outcome = Outcome(archive.manifest, published.targets, {**archive.failed, **published.failed})
         _tell(outcome)
         _publish_again(job, outcome)
@@ -147,16 +153,38 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
         return outcome
 
 
+def _warn_of_plain(job: Job, exposed: int) -> None:
+    if job.recipients and exposed:
+        log.warning(
+            "earlier backups that lie on S3 NOT ENCRYPTED: %s. Whoever can read the bucket reads all of Kimai in them. "
+            "Delete there what is not to lie open; retention does in time (README, Encryption)",
+            exposed,
+        )
+    if not job.recipients and any(storage.name != LOCAL for storage in job.storages):
+        log.warning(
+            "backups go to S3 NOT ENCRYPTED: whoever can read the bucket reads all of Kimai in them. "
+            "Set BACKUP_ENCRYPT_TO (README, Encryption)"
+        )
+
+
+def _publish(job: Job, archive: Grown) -> Published:
+    """Of an encrypted one the manifest beside it withholds what the next backup asks for: this machine remembers it."""
+    manifest = withhold(archive.manifest) if job.recipients else archive.manifest
+    published = publish(archive.storages, manifest, archive.path, job.progress)
+    remember(job.state.last_manifest, archive.manifest if job.recipients else None)
+    return published
+
+
 def rehearse(job: Job, *, with_prune: bool = True) -> Rehearsal:
     """What a backup would read and its prune do, without writing anything."""
     kimai = job.instance.identify()
-    before = look_back(job.storages, job.instance_name)
+    before = look_back(job.storages, job.instance_name, job.state.last_manifest)
     survey = before.survey(job.instance)
     with take(job.connect, 1) as snapshot:
         tables = {table.name for table in Dump(snapshot, tool_version=__version__).schema.tables}
     not_pruned = before.why_not_prune({*survey.missing, *survey.unreadable}, tables) if with_prune else "--no-prune"
     again = republish(
-        job.storages, job.instance_name, job.fetch, job.state, datetime.now(UTC), job.progress, dry_run=True
+        job.storages, job.instance_name, job.fetch, job.state, datetime.now(UTC), job.progress, job.keys, dry_run=True
     )
     if again.failed:
         not_pruned = not_pruned or "a target failed"
@@ -188,7 +216,7 @@ def _pack(job: Job, backup_id: BackupId, kimai: Kimai, before: Before, spooled: 
                 job.progress.phase("database", unit="items")
                 dump = Dump(snapshot, tool_version=__version__, advance=job.progress.advance)
                 pack = Pack(backup_id, kimai, dump, job.instance, lambda: before.survey(job.instance), job.progress)
-                archive = write_archive(pack.entries(), file)
+                archive = write_archive(pack.entries(), file, job.recipients)
                 _sync(file.fileno(), spooled)
                 return msgspec.structs.replace(pack.manifest, archive=archive)
         except DefinitionChanged as error:
@@ -251,7 +279,9 @@ def _tell(outcome: Outcome) -> None:
 def _publish_again(job: Job, outcome: Outcome) -> None:
     """What lost its manifest gets it back, on each target that took this backup: the others would only fail again."""
     storages = [storage for storage in job.storages if storage.name in outcome.targets]
-    outcome.republished = republish(storages, job.instance_name, job.fetch, job.state, datetime.now(UTC), job.progress)
+    outcome.republished = republish(
+        storages, job.instance_name, job.fetch, job.state, datetime.now(UTC), job.progress, job.keys
+    )
     outcome.failed |= outcome.republished.failed
 
 
@@ -277,6 +307,7 @@ def _send_missed(job: Job, outcome: Outcome, seconds_gone: Callable[[], float]) 
                 job.fetch,
                 job.progress,
                 seconds_gone,
+                encrypted_only=bool(job.recipients),
             )
             outcome.left += sent.left
             outcome.sent += sent.ids

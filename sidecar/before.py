@@ -3,30 +3,36 @@
 import logging
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from pathlib import Path
 
 from sidecar import names
 from sidecar.catalog import Backup, catalog, read_manifest
-from sidecar.errors import KimaiBackupError
+from sidecar.errors import Damaged, KimaiBackupError
+from sidecar.exposed import plain_on_s3
 from sidecar.kimai.instance import Instance
 from sidecar.kimai.survey import Survey
-from sidecar.manifest import ENVIRONMENT_NAME, BackupId, Manifest
+from sidecar.manifest import ENVIRONMENT_NAME, BackupId, Manifest, decode, encode
+from sidecar.state import write_whole
 from sidecar.storage.base import Storage
 
 log = logging.getLogger(__name__)
 
+_FORGOTTEN = "the backup before is encrypted, and BACKUP_STATE_DIR does not tell what it held"
+
 
 @dataclass(frozen=True)
 class Before:
-    """The backup before this one: its manifest, if there is one that can be read; and the IDs that are `taken`."""
+    """The backup before this one: its manifest, if there is one that can be read; and the IDs that are `taken`.
+
+    `unknown`: why nobody knows what it held. `size` of its archive in bytes; 0 where nobody knows. `exposed`: so many
+    archives lie on S3 not encrypted.
+    """
 
     taken: Set[BackupId]
     manifest: Manifest | None = None
-    unreadable: bool = False
-
-    @property
-    def size(self) -> int:
-        """Bytes of its archive; 0 where nobody knows."""
-        return self.manifest.archive.size if self.manifest is not None and self.manifest.archive is not None else 0
+    unknown: str | None = None
+    size: int = 0
+    exposed: int = 0
 
     def survey(self, instance: Instance) -> Survey:
         """What there is to back up, and what of the backup before is gone."""
@@ -37,8 +43,8 @@ class Before:
 
     def why_not_prune(self, lacks: set[str], tables: set[str]) -> str | None:
         """Why old backups stay: one that lacks so much, and has these tables, lacks what the one before had."""
-        if self.unreadable:
-            return "the manifest of the backup before can't be read, so nobody knows whether this one lacks something"
+        if self.unknown:
+            return f"{self.unknown}, so nobody knows whether this one lacks something"
         if self.manifest is None:
             return None
         lacking = sorted(lacks - lacks_of(self.manifest))
@@ -50,22 +56,57 @@ class Before:
         return None
 
 
-def look_back(storages: Sequence[Storage], instance: str) -> Before:
-    """Find the newest backup that is no safety backup. Raises `StorageFailed` where no target can be listed."""
+def look_back(storages: Sequence[Storage], instance: str, memory: Path) -> Before:
+    """Find the newest backup that is no safety backup. Raises `StorageFailed` where no target can be listed.
+
+    `memory` is the file that `remember` has written to.
+    """
     listing = catalog(storages, instance)
     # An archive that lost its manifest has its ID all the same: it must not be overwritten.
     orphaned = (names.parse(names.split(stray.key)[0]) for stray in listing.orphans)
     taken = {found.id for found in listing.backups} | {found for found in orphaned if found is not None}
+    exposed = plain_on_s3(listing)
     newest: Backup | None = next((found for found in listing.backups if not found.id.safety), None)
     if newest is None:
-        return Before(taken)
+        return Before(taken, exposed=exposed)
     for storage in storages:
         if storage.name in newest.targets:
             try:
-                return Before(taken, read_manifest(storage, newest.id))
+                manifest = read_manifest(storage, newest.id)
             except KimaiBackupError as error:
                 log.warning("the manifest of the backup before this one, %s, can't be read: %s", newest.id, error)
-    return Before(taken, unreadable=True)
+                continue
+            size = manifest.archive.size if manifest.archive else 0
+            whole = manifest if manifest.withheld is None else _recall(memory, newest.id)
+            if whole is None:
+                return Before(taken, unknown=_FORGOTTEN, size=size, exposed=exposed)
+            return Before(taken, whole, size=size, exposed=exposed)
+    return Before(taken, unknown="the manifest of the backup before can't be read", exposed=exposed)
+
+
+def remember(memory: Path, manifest: Manifest | None) -> None:
+    """Keep the whole manifest of an encrypted backup for the next one, as what lies beside it withholds most; or none.
+
+    A failure costs the next backup's prune.
+    """
+    try:
+        if manifest is None:
+            memory.unlink(missing_ok=True)
+        else:
+            write_whole(memory, encode(manifest))
+    except OSError as error:
+        log.warning("%s can't be written, so the next backup prunes nothing: %s", memory, error.strerror)
+
+
+def _recall(memory: Path, backup_id: BackupId) -> Manifest | None:
+    try:
+        found = decode(memory.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, Damaged) as error:
+        log.warning("%s can't be read: %s", memory, error)
+        return None
+    return found if found.id == str(backup_id) else None
 
 
 def lacks_of(manifest: Manifest) -> set[str]:

@@ -127,7 +127,8 @@ def catalog(storages: Sequence[Storage], instance: str) -> Catalog:
     for shelf in shelves:
         for backup_id, sizes in shelf.sizes.items():
             if backup_id.instance == instance:
-                _sort_out(shelf.target, backup_id, sizes, copies.setdefault(backup_id, []), orphans, broken)
+                found = copies.setdefault(backup_id, [])
+                _sort_out(shelf, backup_id, sizes, found, orphans, broken)
     backups = [Backup(backup_id, tuple(found)) for backup_id, found in copies.items() if found]
     return Catalog(
         instance,
@@ -208,10 +209,15 @@ def read_first_manifest(storages: Iterable[Storage], backup: Backup) -> Manifest
 
 
 class _Shelf(NamedTuple):
-    """One target's objects that are parts of backups: for each ID the size of each part, by suffix."""
+    """One target's objects that are parts of backups: for each ID the size of each part, by suffix.
+
+    `encrypted` are those that have both kinds of archive, as somebody decrypted one on the spot, and the manifest of
+    the encrypted one: names alone don't tell that.
+    """
 
     target: str
     sizes: dict[BackupId, dict[str, int]]
+    encrypted: set[BackupId]
 
     @classmethod
     def of(cls, storage: Storage) -> "_Shelf":
@@ -224,7 +230,8 @@ class _Shelf(NamedTuple):
             backup_id = ids[stem]
             if backup_id is not None:
                 sizes.setdefault(backup_id, {})[suffix] = size
-        return cls(storage.name, sizes)
+        both = [found for found, parts in sizes.items() if parts.keys() >= {*ARCHIVE_SUFFIXES, MANIFEST_SUFFIX}]
+        return cls(storage.name, sizes, {found for found in both if _is_of_the_encrypted(storage, found)})
 
     def instances(self) -> set[str]:
         return {
@@ -236,15 +243,25 @@ class _Proof(msgspec.Struct):
     finished_at: datetime
 
 
+def _is_of_the_encrypted(storage: Storage, backup_id: BackupId) -> bool:
+    try:
+        return read_manifest(storage, backup_id).withheld is not None
+    except (Damaged, StorageFailed) as error:
+        log.warning("whose manifest %s on %s is can't be told: %s", manifest_key(backup_id), storage.name, error)
+        return False
+
+
 def _sort_out(
-    target: str,
+    shelf: _Shelf,
     backup_id: BackupId,
     sizes: dict[str, int],
     copies: list[Copy],
     orphans: list[Stray],
     broken: list[Stray],
 ) -> None:
-    archives = [suffix for suffix in ARCHIVE_SUFFIXES if suffix in sizes]
+    target = shelf.target
+    order = reversed(ARCHIVE_SUFFIXES) if backup_id in shelf.encrypted else ARCHIVE_SUFFIXES
+    archives = [suffix for suffix in order if suffix in sizes]
     if not archives:
         broken.extend(Stray(target, f"{backup_id}{suffix}", size) for suffix, size in sizes.items())
         return

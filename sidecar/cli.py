@@ -86,12 +86,23 @@ def list_(as_json: bool, instance: str | None) -> None:
 @as_json
 @instance
 def show(reference: str, as_json: bool, instance: str | None) -> None:
-    """Show what is in a backup; with --json its manifest. An ID may be cut short where that is clear."""
+    """Show what is in a backup; with --json its manifest.
+
+    An ID may be cut short where that is clear. Of an encrypted one, names and digests are shown where BACKUP_IDENTITY
+    opens it.
+    """
+    import msgspec
+
     from sidecar.catalog import read_first_manifest
     from sidecar.manifest import encode
+    from sidecar.opening import manifest_inside
 
     app = App.load(os.environ, instance)
-    manifest = read_first_manifest(app.storages, app.find("show", reference))
+    found = app.find("show", reference)
+    manifest = read_first_manifest(app.storages, found)
+    if manifest.withheld is not None and app.targets.keys:
+        whole = manifest_inside(found, app.storages, app.targets.fetch, app.targets.keys)
+        manifest = msgspec.structs.replace(whole, archive=manifest.archive)
     _print(encode(manifest).decode() if as_json else tables.manifest(manifest))
 
 
@@ -105,6 +116,7 @@ def verify(reference: str | None, as_json: bool, instance: str | None, run_id: s
     """Re-read every byte against the manifest.
 
     Of one backup, or of all where no ID is given; then of archives without a manifest as well, against the one inside.
+    An encrypted one is held against its size and SHA-256, and opened where BACKUP_IDENTITY is set.
     """
     from sidecar import outcomes
     from sidecar import verify as use_case
@@ -117,14 +129,16 @@ def verify(reference: str | None, as_json: bool, instance: str | None, run_id: s
         backups = [app.find("verify", reference)] if reference else list(listing.backups)
         with progress(quiet=as_json) as shown:
             watched = run.watch(shown)
-            results = use_case.verify(app.storages, backups, app.targets.fetch, watched)
+            keys = app.targets.keys
+            results = use_case.verify(app.storages, backups, app.targets.fetch, watched, keys)
             orphans = []
             if not reference:
-                orphans = use_case.strays(app.storages, listing, app.targets.fetch, watched)
-            use_case.remember(app.state, results, orphans)
+                orphans = use_case.strays(app.storages, listing, app.targets.fetch, watched, keys)
+            use_case.remember(app.state, results, orphans, keyed=bool(keys))
             results += orphans
-        code = use_case.exit_code(results)
-        outcomes.of_verify(results, code, run, str(backups[0].id) if reference else None)
+        code = use_case.exit_code(results, with_key=bool(keys))
+        only = str(backups[0].id) if reference else None
+        outcomes.of_verify(results, code, run, only, keyed=bool(keys))
     rows = [tables.verified(each) for each in results]
     _print(json.dumps(rows, indent=1) if as_json else tables.verification(results))
     _exit(code)
@@ -166,7 +180,7 @@ def drill(
 
 
 @cli.command()
-@click.argument("reference", metavar="ID|latest|FILE.zip")
+@click.argument("reference", metavar="ID|latest|FILE.zip[.age]")
 @click.option("--only", type=click.Choice(["database", "files"]), help="Only the database, or only the files.")
 @click.option(
     "--accept-unknown-version", is_flag=True, help="Restore a zip that doesn't say which version of Kimai it is of."

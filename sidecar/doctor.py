@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sidecar.catalog import catalog
+from sidecar.archive.decrypting import NO_KEYS, Keyring
+from sidecar.catalog import LOCAL, catalog
 from sidecar.database import rights
 from sidecar.database.scratch import Open, scratch_database
 from sidecar.database.server import Session, version_number
 from sidecar.database.snapshot import Connect, take, why_alone
 from sidecar.database.tables import read_tables
 from sidecar.errors import ConfigurationError, Exit, KimaiBackupError
+from sidecar.exposed import plain_on_s3
 from sidecar.kimai.instance import Instance
 from sidecar.storage.base import Storage
 
@@ -48,8 +50,9 @@ class Job:
     """What the doctor looks at. `backup_dir` is None without a local target; `storages` may be empty.
 
     `remarks` tells what is to be known of the S3 store by now. `kimai` gives the instance, or raises what keeps it
-    from being found. `notifiers` gives who is told of runs, what is to be known of that, the mend and the code.
-    `scratch` opens a database of the server for drills, where one is set, and `scratch_prefix` begins its name.
+    from being found. `drills`: they run by themselves. `notifiers` gives who is told of runs, what is to be known of
+    that, the mend and the code. `scratch` opens a database of the server for drills, where one is set, and
+    `scratch_prefix` begins its name.
     """
 
     instance_name: str
@@ -63,6 +66,9 @@ class Job:
     notifiers: Callable[[], Iterable[tuple[str, str, str, Exit]]] = tuple
     scratch: Open | None = None
     scratch_prefix: Callable[[], str] = str
+    recipients: Sequence[str] = ()
+    keys: Keyring = NO_KEYS
+    drills: bool = False
 
 
 def examine(job: Job) -> list[Finding]:
@@ -223,6 +229,69 @@ def _room(job: Job) -> Iterator[Finding]:
     yield Finding("room", seen) if free >= needed else Finding("room", seen, mend, Exit.STORAGE)
 
 
+def _encryption(job: Job) -> Iterator[Finding]:
+    """Whom backups are encrypted to, and whether what opens them lies here, where it should not."""
+    if job.recipients:
+        count = len(job.recipients)
+        yield Finding("encryption", f"to {count} recipient{'s' if count > 1 else ''}: {', '.join(job.recipients)}")
+        yield from _exposed(job)
+    elif any(storage.name != LOCAL for storage in job.storages):
+        yield Finding(
+            "encryption",
+            "OFF, AND BACKUPS GO TO S3: whoever can read the bucket reads all of Kimai in them",
+            "Make a key, and set BACKUP_ENCRYPT_TO to its public half (README, Encryption).",
+        )
+    else:
+        yield Finding("encryption", "off: whoever can read BACKUP_DIR reads all of Kimai in it")
+    if job.keys:
+        yield _identity(job)
+        yield from _room_to_decrypt(job)
+    elif job.recipients and job.drills:
+        yield Finding(
+            "identity",
+            "BACKUP_IDENTITY is not set: drills by DRILL_SCHEDULE will open no encrypted backup",
+            "Set BACKUP_IDENTITY_FILE, or drill elsewhere and unset DRILL_SCHEDULE (README, Encryption).",
+            Exit.CONFIGURATION,
+        )
+
+
+def _exposed(job: Job) -> Iterator[Finding]:
+    away = [storage for storage in job.storages if storage.name != LOCAL]
+    if away and (count := plain_on_s3(catalog(away, job.instance_name))):
+        yield Finding(
+            "encryption",
+            f"EARLIER BACKUPS LIE ON S3 NOT ENCRYPTED ({count}): who can read the bucket reads all of Kimai in them",
+            "Delete there what is not to lie open; retention does in time (README, Encryption).",
+        )
+
+
+def _identity(job: Job) -> Finding:
+    if job.recipients and not job.keys.opens(job.recipients):
+        return Finding(
+            "identity",
+            "BACKUP_IDENTITY opens none of what is encrypted from now on",
+            "It may be that of older ones; else look whose key BACKUP_ENCRYPT_TO names (`age-keygen -y FILE`).",
+        )
+    seen = "BACKUP_IDENTITY is set: whoever takes over this machine can read every backup that it opens"
+    if job.drills:
+        return Finding("identity", f"{seen}; drills need it")
+    return Finding("identity", seen, "Backups don't need it: keep it elsewhere, and set it for a restore or a drill.")
+
+
+def _room_to_decrypt(job: Job) -> Iterator[Finding]:
+    backups = catalog(job.storages, job.instance_name).backups if job.storages else ()
+    newest = next((backup for backup in backups if backup.encrypted), None)
+    if newest is not None:
+        folder = job.check_state_folder()
+        free = shutil.disk_usage(folder).free
+        # What lies elsewhere is fetched first.
+        needed = newest.size * (1 if LOCAL in newest.targets else 2)
+        seen = f"{free} bytes free in {folder}, the newest encrypted backup needs {needed} to be opened"
+        mend = "Make room, or set BACKUP_STATE_DIR to a folder on a larger disk."
+        room = free >= needed
+        yield Finding("room to open", seen) if room else Finding("room to open", seen, mend, Exit.STORAGE)
+
+
 def _clock(job: Job) -> Iterator[Finding]:
     now = datetime.now(UTC)
     if now < _CLOCK_BEGAN:
@@ -287,6 +356,7 @@ _PROBES: tuple[tuple[str, Callable[[Job], Iterator[Finding]], Exit, str], ...] =
     ("targets", _targets, Exit.STORAGE, _LOOK_AT_TARGET),
     ("target s3", _store, Exit.STORAGE, _LOOK_AT_TARGET),
     ("room", _room, Exit.STORAGE, _LOOK_AT_TARGET),
+    ("encryption", _encryption, Exit.STORAGE, _LOOK_AT_STATE),
     ("clock", _clock, Exit.UNREACHABLE, _LOOK_AT_DATABASE),
     ("scratch server", _scratch, Exit.UNREACHABLE, "Look at DRILL_DATABASE_URL."),
     ("notifications", _notifiers, Exit.CONFIGURATION, "Look at NOTIFY_URLS."),

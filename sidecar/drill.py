@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from sidecar import __version__
+from sidecar.archive.decrypting import NO_KEYS, Keyring
 from sidecar.archive.source import Source, open_source
 from sidecar.catalog import LOCAL, Backup, Copy, read_manifest
 from sidecar.database import rights
@@ -21,7 +24,7 @@ from sidecar.database.snapshot import take
 from sidecar.errors import Damaged, Exit, KimaiBackupError, NoSuchBackup, ObjectNotFound, Refused, StorageFailed
 from sidecar.manifest import Archive, Database, Manifest
 from sidecar.names import failed_key, proof_key
-from sidecar.proof import Proof, TableProof, encode
+from sidecar.proof import Proof, TableProof, encode, withhold
 from sidecar.report.progress import Progress
 from sidecar.state import State
 from sidecar.storage.base import Storage
@@ -53,11 +56,15 @@ class Job:
     state: State
     tries: Tries
     progress: Progress
+    keys: Keyring = NO_KEYS
 
 
 @dataclass(frozen=True)
 class Drilled:
-    """What became of one copy: its proof; `marked` are the targets that bear it, `unmarked` says of others why not."""
+    """What became of one copy: its proof, with all that an encrypted copy's withholds where it lies.
+
+    `marked` are the targets that bear it, `unmarked` says of others why not.
+    """
 
     proof: Proof
     marked: tuple[str, ...] = ()
@@ -123,22 +130,22 @@ class _Findings:
 
 def _drill_copy(job: Job, storage: Storage, backup: Backup, copy: Copy) -> Proof:
     if copy.encrypted:
-        raise Refused(
-            f"{copy.archive_key} is encrypted, and this version can't look inside", mend="Use a newer kimai-backup."
-        )
+        job.keys.require(copy.archive_key)  # before it is fetched
     started = datetime.now(UTC)
     manifest = read_manifest(storage, backup.id)
     found = _Findings()
+    whole = manifest
     try:
-        with job.fetch(storage, copy.archive_key) as path, open_source(path, manifest) as source:
+        with job.fetch(storage, copy.archive_key) as path, open_source(path, manifest, job.keys) as source:
+            whole = source.manifest or manifest
             job.progress.phase("check the archive", total=source.size)
             source.verify(job.progress.advance)
-            _restore(job, source, manifest.database, found)
+            _restore(job, source, whole.database, found)
     except Damaged as error:
         found.differences.append(str(error))
     for difference in found.differences[:_KEPT]:
         log.error("%s on %s: %s", backup.id, storage.name, difference)
-    return _proof(manifest, storage.name, started, found)
+    return _proof(msgspec.structs.replace(whole, archive=manifest.archive), storage.name, started, found)
 
 
 def _restore(job: Job, source: Source, expected: Database, found: _Findings) -> None:
@@ -253,7 +260,7 @@ def _mark(job: Job, by_name: dict[str, Storage], backup: Backup, copies: Sequenc
         storage = by_name[copy.target]
         try:
             if copy.target == proof.read_from or (proof.matched and _is_same(job, storage, backup, copy, proof)):
-                _write(storage, backup, proof)
+                _write(storage, backup, withhold(proof) if copy.encrypted else proof)
                 marked.append(copy.target)
         except (StorageFailed, NoSuchBackup, Damaged) as error:
             log.error("the outcome can't be laid beside %s on %s: %s", backup.id, copy.target, error)  # noqa: TRY400

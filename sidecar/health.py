@@ -109,23 +109,29 @@ def _too_old(shelf: Shelf, facts: Facts, plan: Plan, limit: datetime, now: datet
 
 
 def _found_by_verify(facts: Facts) -> list[str]:
-    """Damage stands until a verify of all is good, or one of that backup: what could not be read takes nothing back."""
-    found: dict[str | None, Run] = {}
+    """Damage stands until a verify of all is good, or one of that backup: what could not be read takes nothing back.
+
+    Nor does a verify without a key, which opened no encrypted one, take back what one with a key found.
+    """
+    found: dict[tuple[str | None, bool], Run] = {}
     for run in facts.runs:
         if run.command != "verify":
             continue
-        if run.is_good and run.backup is None:
-            found.clear()
-        elif run.is_good:
-            found.pop(run.backup, None)
+        if run.is_good:
+            found = {of: bad for of, bad in found.items() if not _takes_back(run, bad)}
         elif run.exit_code == Exit.DAMAGED:
-            found[run.backup] = run
+            found[run.backup, run.keyed] = run
     if not found:
         return []
     newest = max(found.values(), key=lambda run: run.started_at)
     at = _local(newest.started_at, facts)
-    mend = "Look at what it names, and run `kimai-backup verify` again."
+    key = ", with BACKUP_IDENTITY set as it was then" if newest.keyed else ""
+    mend = f"Look at what it names, and run `kimai-backup verify` again{key}."
     return [f"the verify of {at} found damage (exit {Exit.DAMAGED}): {newest.summary}. {mend}"]
+
+
+def _takes_back(good: Run, bad: Run) -> bool:
+    return good.backup in (None, bad.backup) and not (bad.keyed and good.unopened)
 
 
 def _found_by_drill(facts: Facts) -> list[str]:

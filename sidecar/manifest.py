@@ -132,8 +132,23 @@ class Archive(msgspec.Struct, kw_only=True, frozen=True):
     sha256: str
 
 
+class Withheld(msgspec.Struct, kw_only=True, frozen=True):
+    """How much of each the manifest beside an encrypted archive leaves out: the one inside has it."""
+
+    tables: int
+    objects: int
+    files: int
+    missing: int
+    unreadable: int
+    changed: int
+    warnings: int
+
+
 class Manifest(msgspec.Struct, kw_only=True, frozen=True):
-    """The whole of a backup (docs/format.md). The copy inside the archive has no `archive`. No secret ever."""
+    """The whole of a backup (docs/format.md). The copy inside the archive has no `archive`. No secret ever.
+
+    With `withheld` it is what may lie unencrypted beside an encrypted archive.
+    """
 
     format: int = FORMAT
     id: str
@@ -151,6 +166,54 @@ class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     app_secret_source: str | None = None
     warnings: list[str] = []
     archive: Archive | None = None
+    withheld: Withheld | None = None
+
+
+def withhold(manifest: Manifest) -> Manifest:
+    """What of a manifest may lie unencrypted beside an encrypted archive.
+
+    When, by what and of what it was made, and how much of each there is. No name and no hash of a file; of the
+    database no table, definition or digest either: a digest of few or guessable rows gives those away, and a
+    definition may hold text. It is made of what may be shown, so that a field to come stays inside.
+    """
+    database, kimai = manifest.database, manifest.kimai
+    return Manifest(
+        format=manifest.format,
+        id=manifest.id,
+        instance=manifest.instance,
+        started_at=manifest.started_at,
+        finished_at=manifest.finished_at,
+        tool_version=manifest.tool_version,
+        kimai=Kimai(
+            version=kimai.version,
+            version_source=kimai.version_source,
+            image=kimai.image,
+            image_digest=kimai.image_digest,
+            git_revision=kimai.git_revision,
+        ),
+        database=Database(
+            flavour=database.flavour,
+            server_version=database.server_version,
+            name="",
+            charset=database.charset,
+            collation=database.collation,
+            newest_migration=database.newest_migration,
+            tables=[],
+            size=0,
+            largest_statement=0,
+        ),
+        files=[],
+        archive=manifest.archive,
+        withheld=Withheld(
+            tables=len(database.tables),
+            objects=len(database.objects),
+            files=sum(file.kind == "file" for file in manifest.files),
+            missing=len(manifest.missing),
+            unreadable=len(manifest.unreadable) + len(database.unreadable),
+            changed=len(manifest.changed),
+            warnings=len(manifest.warnings),
+        ),
+    )
 
 
 def encode(manifest: Manifest) -> bytes:

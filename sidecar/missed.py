@@ -2,14 +2,14 @@
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from pathlib import Path
 
 from sidecar import __version__
-from sidecar.catalog import PROOF_LIMIT, Backup, catalog, read_manifest
+from sidecar.catalog import LOCAL, PROOF_LIMIT, Backup, catalog, read_manifest
 from sidecar.errors import Damaged, ObjectNotFound, StorageFailed
 from sidecar.manifest import Archive, BackupId, Manifest
 from sidecar.names import proof_key
@@ -62,15 +62,22 @@ def send_missed(
     fetch: Fetch,
     progress: Progress,
     seconds_gone: Callable[[], float],
+    *,
+    encrypted_only: bool = False,
 ) -> Sent:
     """Put on the target what `source` holds and the target's own retention would keep, newest first.
 
     A copy is sent only where it is whole: what is damaged must not look like a second, whole one. `seconds_gone` since
-    the run began: after `HOURS` no further one is begun.
+    the run began: after `HOURS` no further one is begun. `encrypted_only`: what is not encrypted stays here, and is
+    counted in the log.
     """
     sent = Sent()
     try:
-        missing = _missing(source, target, instance, policy, now, tz)
+        there = catalog([target], instance).backups
+        absent = _absent(source, there, instance)
+        if encrypted_only:
+            absent = _encrypted(absent, target)
+        missing = _worth_keeping(absent, there, policy, now, tz)
         for number, backup in enumerate(missing):
             if seconds_gone() > HOURS * 3600:
                 sent.left = [each.id for each in missing[number:]]
@@ -107,14 +114,27 @@ def _try(source: Storage, target: Storage, backup: Backup, fetch: Fetch, sent: S
         sent.ids.append(str(backup.id))
 
 
-def _missing(
-    source: Storage, target: Storage, instance: str, policy: Policy, now: datetime, tz: tzinfo
-) -> list[Backup]:
-    there = catalog([target], instance).backups
+def _absent(source: Storage, there: Sequence[Backup], instance: str) -> list[Backup]:
     present = {backup.id for backup in there}
-    missing = [
-        backup for backup in catalog([source], instance).backups if backup.id not in present and not backup.damaged
-    ]
+    return [backup for backup in catalog([source], instance).backups if backup.id not in present and not backup.damaged]
+
+
+def _encrypted(absent: Sequence[Backup], target: Storage) -> list[Backup]:
+    """Who has set BACKUP_ENCRYPT_TO wants nothing open to leave this machine, of the nights before neither."""
+    if plain := sum(not backup.encrypted for backup in absent):
+        log.warning(
+            "earlier backups that are not sent to %s, as they are not encrypted and BACKUP_ENCRYPT_TO is set: %s; "
+            "they stay on %s alone",
+            target.name,
+            plain,
+            LOCAL,
+        )
+    return [backup for backup in absent if backup.encrypted]
+
+
+def _worth_keeping(
+    missing: Sequence[Backup], there: Sequence[Backup], policy: Policy, now: datetime, tz: tzinfo
+) -> list[Backup]:
     candidates = [Candidate(backup.id, backup.proven, backup.damaged) for backup in there]
     candidates += [Candidate(backup.id, backup.proven) for backup in missing]
     kept = {decision.id for decision in plan(candidates, policy, now, tz) if decision.keep}

@@ -16,6 +16,11 @@ def archive_key(backup_id: BackupId, *, encrypted: bool = False) -> str:
     return f"{backup_id}{ENCRYPTED_SUFFIX if encrypted else ARCHIVE_SUFFIX}"
 
 
+def is_encrypted(key: str) -> bool:
+    """Whether the archive of this name is encrypted with age."""
+    return key.endswith(ENCRYPTED_SUFFIX)
+
+
 def manifest_key(backup_id: BackupId) -> str:
     """The name of a backup's manifest."""
     return f"{backup_id}{MANIFEST_SUFFIX}"

@@ -56,11 +56,19 @@ def of_backup(found: "Outcome", recording: "Recording") -> None:
     recording.tell(found.exit_code, "; ".join(parts), **facts)
 
 
-def of_verify(results: "Sequence[Verified]", exit_code: int, recording: "Recording", backup: str | None) -> None:
-    """A verification: how many copies were read, and which are not whole. `backup`: the only one that was asked for."""
+def of_verify(
+    results: "Sequence[Verified]", exit_code: int, recording: "Recording", backup: str | None, *, keyed: bool = False
+) -> None:
+    """A verification: how many copies were read, and which are not whole. `backup`: the only one that was asked for.
+
+    `keyed`: a key was there to open encrypted ones.
+    """
     bad = [f"{each.id} on {each.target}: {each.problem}" for each in results if not each.whole]
     summary = f"{len(results) - len(bad)} of {len(results)} copies are whole"
-    recording.tell(exit_code, f"{summary}; {some(bad, _NAMES)}" if bad else summary, backup=backup, lacks=bad)
+    if unopened := sum(each.unopened is not None for each in results):
+        summary += f", {unopened} of them encrypted and not opened"
+    summary += f"; {some(bad, _NAMES)}" if bad else ""
+    recording.tell(exit_code, summary, backup=backup, lacks=bad, keyed=keyed, unopened=unopened)
 
 
 def of_tidying(found: "Tidied", recording: "Recording") -> None:

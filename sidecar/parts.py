@@ -38,10 +38,6 @@ log = logging.getLogger(__name__)
 
 DEFAULT_INSTANCE = "kimai"
 _INSTANCE = re.compile(r"[a-z0-9_-]+")
-_NOT_YET = {
-    "backup_encrypt_to": "encryption",
-}
-"""Settings that change what a backup is or where it lies, and whose part this version doesn't have: refused."""
 _TO_TELL = (
     *("tz", "backup_instance", "backup_state_dir", "log_level", "log_format"),
     *("notify_urls", "notify_success", "notify_unproven_days", "heartbeat_url"),
@@ -59,9 +55,15 @@ class Parts:
     @classmethod
     def load(cls, environment: Mapping[str, str], instance: str | None = None, run_id: str | None = None) -> Self:
         """Read the settings and start the log. Raises `ConfigurationError` with every problem at once."""
+        from sidecar.archive.age import check_identity, check_recipients
         from sidecar.database.url import parse
 
-        found = settings.load(environment, check_database_url=parse)
+        found = settings.load(
+            environment,
+            check_database_url=parse,
+            check_recipients=check_recipients,
+            check_identity=check_identity,
+        )
         run_id = run_id or new_id(datetime.now(UTC))
         logs.configure(found.log_level, found.log_format, run_id=run_id, secrets=settings.secrets(found))
         for line in settings.misspelt(environment):
@@ -90,14 +92,6 @@ class Parts:
         for line in problems:
             log.warning("%s", line)
         return cls(found, instance or found.backup_instance or DEFAULT_INSTANCE, "")
-
-    def refuse_what_is_not_there_yet(self) -> None:
-        """A setting that would be passed over in silence must not look as if it were obeyed."""
-        lacking = sorted({f"{name.upper()} ({_NOT_YET[name]})" for name in _NOT_YET if self.settings.is_set(name)})
-        if lacking:
-            raise ConfigurationError(
-                f"this version does not have yet: {', '.join(lacking)}", mend="Unset it, or use a newer version."
-            )
 
     # ── Runs ─────────────────────────────────────────────────────────────────────────────────────────────────
 

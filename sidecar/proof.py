@@ -18,12 +18,19 @@ class TableProof(msgspec.Struct, kw_only=True, frozen=True):
     equal: bool
 
 
+class Withheld(msgspec.Struct, kw_only=True, frozen=True):
+    """How much of each the proof beside an encrypted archive leaves out."""
+
+    tables: int
+    differences: int
+
+
 class Proof(msgspec.Struct, kw_only=True, frozen=True):
     """`ID.proof.json` and `ID.failed.json` (docs/format.md). Times are UTC; `files` and `bytes` count what was hashed.
 
     `definitions_compared` is false on a server of another version than the backup's: then rows alone are proven.
     `read_from` is the target whose copy was restored; others that hold the same archive, by size and SHA-256, bear the
-    proof as well.
+    proof as well. `withheld`, beside an encrypted archive: so many tables and differences are not named.
     """
 
     format: int = FORMAT
@@ -43,6 +50,32 @@ class Proof(msgspec.Struct, kw_only=True, frozen=True):
     files: int = 0
     bytes: int = 0
     differences: list[str] = []
+    withheld: Withheld | None = None
+
+
+def withhold(proof: Proof) -> Proof:
+    """What of a proof may lie unencrypted beside an encrypted archive: no table, no digest, no name of a file.
+
+    It is made of what may be shown, so that a field to come is withheld.
+    """
+    return Proof(
+        format=proof.format,
+        id=proof.id,
+        matched=proof.matched,
+        started_at=proof.started_at,
+        finished_at=proof.finished_at,
+        tool_version=proof.tool_version,
+        read_from=proof.read_from,
+        archive=proof.archive,
+        backup_server=proof.backup_server,
+        drill_server=proof.drill_server,
+        same_flavour=proof.same_flavour,
+        definitions_compared=proof.definitions_compared,
+        newest_migration=proof.newest_migration,
+        files=proof.files,
+        bytes=proof.bytes,
+        withheld=Withheld(tables=len(proof.tables), differences=len(proof.differences)),
+    )
 
 
 def encode(proof: Proof) -> bytes:

@@ -30,10 +30,12 @@ def publish(storages: Sequence[Storage], manifest: Manifest, spooled: Path, prog
     done = Published()
     backup_id = BackupId.parse(manifest.id)
     assert backup_id is not None and manifest.archive is not None  # noqa: S101, PT018 - made just now
+    # Only what may lie unencrypted goes beside an encrypted archive.
+    key = archive_key(backup_id, encrypted=manifest.withheld is not None)
     for storage in storages:
         progress.phase(f"publish on {storage.name}")
         try:
-            put_backup(storage, archive_key(backup_id), backup_id, manifest, manifest.archive, spooled)
+            put_backup(storage, key, backup_id, manifest, manifest.archive, spooled)
         except StorageFailed as error:
             log.error("target %s failed: %s", storage.name, error)  # noqa: TRY400 - one line
             done.failed[storage.name] = error

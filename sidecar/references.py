@@ -46,7 +46,9 @@ def find(listing: Catalog, reference: str) -> Backup:
 def find_for(command: Command, listing: Catalog, reference: str, folder: Path | None) -> Backup:
     """`find`, for a command; `folder` is BACKUP_DIR. A path raises `UsageError` with the command that it asks for."""
     # Who names a zip in a hurry may mean the one in BACKUP_DIR; the other commands don't take zips at all.
-    wanted = reference.removesuffix(names.ARCHIVE_SUFFIX) if command == "restore" else reference
+    wanted = reference
+    if command == "restore":
+        wanted = reference.removesuffix(names.ENCRYPTED_SUFFIX).removesuffix(names.ARCHIVE_SUFFIX)
     try:
         return find(listing, wanted)
     except NoSuchBackup as error:
@@ -98,7 +100,7 @@ def _hint(command: Command, listing: Catalog, reference: str, folder: Path | Non
     if command == "restore":
         return UsageError(f"{reference} is not the path of a zip", mend=_for_file(path, stem, suffix))
     mend = "`kimai-backup list` shows the IDs."
-    if suffix == names.ARCHIVE_SUFFIX:
+    if suffix in names.ARCHIVE_SUFFIXES:
         mend = f"What lies elsewhere, `kimai-backup restore {quote(str(path))} --dry-run` checks, and touches nothing."
     return UsageError(f"{reference} is a file, and {command} takes an ID", mend=mend)
 
@@ -121,22 +123,21 @@ def _for_folder(command: Command, path: Path, folder: Path | None) -> str:
 
 
 def _for_file(path: Path, stem: str, suffix: str) -> str:
-    if suffix == names.ENCRYPTED_SUFFIX:
-        return "This version doesn't decrypt: `age --decrypt` makes a zip of it, which can be restored."
-    if suffix == names.ARCHIVE_SUFFIX:
+    if suffix in names.ARCHIVE_SUFFIXES:
         return f"It has no manifest beside it: `kimai-backup restore {quote(str(path))}` goes by the one inside it."
     if suffix:
-        archive = path.with_name(stem + names.ARCHIVE_SUFFIX)
-        if _is_file(archive):
-            return f"It tells of a zip: `kimai-backup restore {quote(str(archive))}`."
-        return f"It tells of a zip, {archive.name}, and there is no zip beside it."
-    return "Give an ID, `latest`, or a path that ends in .zip."
+        archives = [path.with_name(stem + each) for each in names.ARCHIVE_SUFFIXES]
+        for archive in archives:
+            if _is_file(archive):
+                return f"It tells of a zip: `kimai-backup restore {quote(str(archive))}`."
+        return f"It tells of a zip, {archives[0].name}, and there is no zip beside it."
+    return "Give an ID, `latest`, or a path that ends in .zip or .zip.age."
 
 
 def _newest_zip(path: Path) -> str | None:
     """The newest backup in a folder, else the last zip by name; None where none can be seen."""
     try:
-        found = [name for name in os.listdir(path) if name.endswith(names.ARCHIVE_SUFFIX)]  # noqa: PTH208
+        found = [name for name in os.listdir(path) if name.endswith(names.ARCHIVE_SUFFIXES)]  # noqa: PTH208
     except OSError:
         return None
     dated = [(backup_id.created_at, name) for name in found if (backup_id := names.parse(names.split(name)[0]))]

@@ -9,10 +9,12 @@ from pathlib import Path
 import msgspec
 
 from sidecar import __version__, names
-from sidecar.archive.reader import ArchiveReader
+from sidecar.archive.decrypting import NO_KEYS, Keyring
+from sidecar.archive.source import decrypted, measure, open_ours
 from sidecar.catalog import LOCAL, Backup, Stray, catalog
-from sidecar.errors import Damaged, NoSuchBackup, ObjectNotFound, StorageAway, StorageFailed
-from sidecar.manifest import BackupId, Manifest, encode
+from sidecar.errors import ConfigurationError, Damaged, NoSuchBackup, ObjectNotFound, StorageAway, StorageFailed
+from sidecar.manifest import BackupId, Manifest, encode, withhold
+from sidecar.names import is_encrypted
 from sidecar.report.progress import Progress
 from sidecar.state import DamagedArchive, State
 from sidecar.storage.base import Fetch, Storage
@@ -64,13 +66,15 @@ def republish(
     state: State,
     now: datetime,
     progress: Progress,
+    keys: Keyring = NO_KEYS,
     *,
     dry_run: bool = False,
 ) -> Republished:
     """Put beside each archive without a manifest the one from inside, where every byte is as that one says.
 
-    What can't be shown to be whole is named and stays: nothing is overwritten or deleted. One that was found damaged
-    is not read again until its size changes, or `verify` was run. The caller holds the instance's lock.
+    Beside an encrypted one goes what may lie there of it; without a key that opens it, it can only be named. What can't
+    be shown to be whole is named and stays: nothing is overwritten or deleted. One that was found damaged is not read
+    again until its size changes, or `verify` was run. The caller holds the instance's lock.
     """
     done = Republished()
     remembered = state.damaged_archives()
@@ -78,7 +82,7 @@ def republish(
         try:
             listing = catalog([storage], instance)
             before = [each for each in remembered if each.target == storage.name]
-            found = _Target(storage, {backup.id for backup in listing.backups}, before, fetch, now, progress)
+            found = _Target(storage, {backup.id for backup in listing.backups}, before, fetch, now, progress, keys)
             found.look(listing.orphans, done, dry_run=dry_run)
         except StorageFailed as error:
             log.error("target %s failed: %s", storage.name, error)  # noqa: TRY400 - one line
@@ -89,17 +93,18 @@ def republish(
     return done
 
 
-def read_whole(path: Path, backup_id: BackupId, progress: Progress) -> Manifest:
+def read_whole(path: Path, backup_id: BackupId, progress: Progress, keys: Keyring) -> Manifest:
     """The manifest that belongs beside an archive, which was read to its end and is what that says.
 
-    Raises `Damaged`, `NoSuchBackup`, `StorageFailed`.
+    Raises `Damaged`, `NoSuchBackup`, `StorageFailed`, and `ConfigurationError` where no key opens it.
     """
-    with ArchiveReader(path) as reader:
-        inner = reader.read_manifest()
+    with decrypted(path, None, keys) as plain, open_ours(plain, None) as (reader, inner):
         if inner.id != str(backup_id) or inner.instance != backup_id.instance:
             raise Damaged(f"the manifest inside is that of {inner.id}")
         reader.verify(inner, progress.advance)
-        return msgspec.structs.replace(inner, archive=reader.measure())
+        if not is_encrypted(path.name):
+            return msgspec.structs.replace(inner, archive=reader.measure())
+    return msgspec.structs.replace(withhold(inner), archive=measure(path))
 
 
 @dataclass
@@ -112,6 +117,7 @@ class _Target:
     fetch: Fetch
     now: datetime
     progress: Progress
+    keys: Keyring
     damaged: list[DamagedArchive] = field(default_factory=list)
 
     def look(self, orphans: Sequence[Stray], done: Republished, *, dry_run: bool) -> None:
@@ -143,11 +149,10 @@ class _Target:
 
     def _id_of(self, orphan: Stray) -> BackupId:
         """The ID in its name, where it is one to look at. Raises `_Left`."""
-        stem, suffix = names.split(orphan.key)
-        backup_id = names.parse(stem)
+        backup_id = names.parse(names.split(orphan.key)[0])
         assert backup_id is not None  # noqa: S101 - the catalog has read it
-        if suffix == names.ENCRYPTED_SUFFIX:
-            raise _Left("it is encrypted, so nobody can look inside")
+        if is_encrypted(orphan.key) and not self.keys:
+            raise _Left("it is encrypted, so nobody can look inside without BACKUP_IDENTITY")
         if backup_id in self.whole:
             raise _Left(f"the manifest beside it is that of another archive, {backup_id}")
         if self.storage.name != LOCAL and self.now - backup_id.created_at < _YOUNG:
@@ -171,7 +176,9 @@ class _Target:
         """Raises `_Left`, and `StorageAway` where the target is gone; what it refuses of one archive is that one's."""
         try:
             with self.fetch(self.storage, key) as path:
-                return read_whole(path, backup_id, self.progress)
+                return read_whole(path, backup_id, self.progress, self.keys)
+        except ConfigurationError as error:
+            raise _Left(error.what) from error
         except Damaged as error:
             raise _Left(error.what, damaged=True) from error
         except (ObjectNotFound, NoSuchBackup) as error:

@@ -47,7 +47,8 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     `backup` is the ID that was made, or that alone was verified or drilled; `targets` took it, `failed` tells of each
     other target why not; `lacks` names what was missing, unreadable, changed or left undone, `shrank` what the backup
-    before it had and this one has not. `retries` counts the calls to targets that were made again. `told` are the
+    before it had and this one has not. `keyed`: a verify had a key, `unopened` copies were encrypted and it looked into
+    none of them. `retries` counts the calls to targets that were made again. `told` are the
     notices that were sent of it.
     """
 
@@ -72,6 +73,8 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     shrank: str | None = None
     sent: int = 0
     pruned: int = 0
+    keyed: bool = False
+    unopened: int = 0
     told: list[str] = []
 
     @property

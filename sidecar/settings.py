@@ -1,7 +1,7 @@
 """The settings: every one of them read from the environment or its file and checked, all problems told at once."""
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import tzinfo
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,9 @@ from sidecar.secret import Secret
 from sidecar.values import Listen
 
 Source = Literal["default", "environment", "file"]
+
+_Checks = Mapping[Callable[[str], Any], Callable[[Any], object]]
+"""By the reader of a setting, what looks at the value that it has read."""
 
 _FILE_LIMIT = 1 << 20
 _PREFIXES = ("BACKUP_", "VERIFY_", "RETENTION_", "S3_", "DATABASE_", "DRILL_", "KIMAI_", "NOTIFY_", "HEARTBEAT_")
@@ -90,13 +93,25 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
         return values.timezone(self.tz)
 
 
-def load(environment: Mapping[str, str], *, check_database_url: Callable[[str], object] | None = None) -> Settings:
+def load(
+    environment: Mapping[str, str],
+    *,
+    check_database_url: Callable[[str], object] | None = None,
+    check_recipients: Callable[[Sequence[str]], object] | None = None,
+    check_identity: Callable[[str], object] | None = None,
+) -> Settings:
     """Read every setting from NAME, or from the file that NAME_FILE names.
 
     `check_database_url` raises `ConfigurationError` for a database URL that is wrong: its reader is an adapter,
-    which settings don't know. Raises one `ConfigurationError` with a line for each problem.
+    which settings don't know. `check_recipients` and `check_identity` raise `ValueError` for keys that look right and
+    are none. Raises one `ConfigurationError` with a line for each problem.
     """
-    read, sources, problems = _read_all(_READERS, environment, check_database_url)
+    checks: _Checks = {
+        secret.database_url: lambda value: check_database_url and check_database_url(value.reveal()),
+        values.recipients: lambda value: check_recipients and check_recipients(value),
+        values.identity: lambda value: check_identity and check_identity(value.reveal()),
+    }
+    read, sources, problems = _read_all(_READERS, environment, checks)
     problems += _contradictions(sources)
     if problems:
         raise ConfigurationError("\n".join(problems))
@@ -105,12 +120,12 @@ def load(environment: Mapping[str, str], *, check_database_url: Callable[[str], 
 
 def load_some(environment: Mapping[str, str], fields: Collection[str]) -> tuple[Settings, list[str]]:
     """These settings alone, each that is wrong at its default; and what is wrong with them, a line each."""
-    read, sources, problems = _read_all(fields, environment, None)
+    read, sources, problems = _read_all(fields, environment, {})
     return Settings(**read, sources={field: sources[field] for field in read}), problems
 
 
 def _read_all(
-    fields: Collection[str], environment: Mapping[str, str], check_database_url: Callable[[str], object] | None
+    fields: Collection[str], environment: Mapping[str, str], checks: _Checks
 ) -> tuple[dict[str, Any], dict[str, Source], list[str]]:
     read: dict[str, Any] = {}
     sources: dict[str, Source] = {}
@@ -126,7 +141,7 @@ def _read_all(
             continue
         sources[field] = source
         try:
-            read[field] = _read(field, text, source, check_database_url)
+            read[field] = _read(field, text, source, checks)
         except _Problem as problem:
             problems.append(str(problem))
     return read, sources, problems
@@ -201,7 +216,7 @@ def _content(file: str) -> str:
     return re.sub(r"\r?\n\Z", "", text)
 
 
-def _read(field: str, text: str, source: Source, check_database_url: Callable[[str], object] | None) -> Any:
+def _read(field: str, text: str, source: Source, checks: _Checks) -> Any:
     if not text:
         return _WHEN_EMPTY[field]
     reader = _READERS[field]
@@ -209,18 +224,19 @@ def _read(field: str, text: str, source: Source, check_database_url: Callable[[s
     is_open = reader not in _SECRET_READERS and source != "file" and _may_be_shown(text)
     value = f"is {text[:200]!r}" if is_open else "(value hidden)"
     try:
-        if reader is secret.database_url and check_database_url:
-            check_database_url(text)
-        return reader(text if reader is Secret else text.strip())
+        found = reader(text if reader is Secret else text.strip())
+        if reader in checks:
+            checks[reader](found)
     except ConfigurationError as error:
         raise _Problem(f"{field.upper()} {value}: {error}") from None
     except ValueError as error:
         raise _Problem(f"{field.upper()} {value}: must be {error}") from None
+    return found
 
 
 def _may_be_shown(text: str) -> bool:
     """Whether a wrong value looks harmless: no URL with a password in it, no private key in the wrong place."""
-    return not re.search(r"@|SECRET-KEY|PRIVATE KEY", text)
+    return not re.search(r"@|SECRET-KEY|PRIVATE KEY", text, re.IGNORECASE)
 
 
 def _contradictions(given: Mapping[str, Source]) -> Iterator[str]:

@@ -52,7 +52,8 @@ class RestoreNote(msgspec.Struct, kw_only=True):
 class DamagedArchive(msgspec.Struct, kw_only=True, frozen=True):
     """An archive that was read and is not whole: where it lies, its size in bytes, and why.
 
-    `tool_version` found it so; of one without a manifest a newer one may know better.
+    `tool_version` found it so; of one without a manifest a newer one may know better. `keyed`: it is encrypted, and a
+    key was there to look inside, so that who looks without one knows no better.
     """
 
     target: str
@@ -60,6 +61,7 @@ class DamagedArchive(msgspec.Struct, kw_only=True, frozen=True):
     size: int
     why: str
     tool_version: str
+    keyed: bool = False
 
     @property
     def place(self) -> tuple[str, str, int]:
@@ -68,12 +70,16 @@ class DamagedArchive(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def learnt(
-    looked_at: Collection[tuple[str, str]], damaged: Iterable[DamagedArchive]
+    looked_at: Collection[tuple[str, str]], damaged: Iterable[DamagedArchive], *, keyed: bool = False
 ) -> Callable[[list[DamagedArchive]], list[DamagedArchive]]:
-    """For `change_damaged`: of what was looked at, target and key, only this is damaged."""
+    """For `change_damaged`: of what was looked at, target and key, only this is damaged.
+
+    Without a key (`keyed`) only the outside of an encrypted one was looked at: what one with a key found stays.
+    """
 
     def change(known: list[DamagedArchive]) -> list[DamagedArchive]:
-        return [each for each in known if (each.target, each.key) not in looked_at] + list(damaged)
+        staying = [each for each in known if (each.target, each.key) not in looked_at or (each.keyed and not keyed)]
+        return staying + list(damaged)
 
     return change
 
@@ -87,6 +93,7 @@ class State:
         self._target = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:12]
         self._locks = (f"{instance}.lock", f"{self._target}.lock")
         self._damaged = f"{instance}.damaged.json"
+        self._instance = instance
         self._daemon_lock = f"{instance}.daemon.lock"
         self._reports = f"{instance}.restores"
         self.once_locked: Callable[[], None] = lambda: None
@@ -248,6 +255,11 @@ class State:
         return self.folder / self._reports
 
     @property
+    def last_manifest(self) -> Path:
+        """The file for the whole manifest of the last encrypted backup (`before`)."""
+        return self._folder / f"{self._instance}.last-manifest.json"
+
+    @property
     def journal(self) -> Path:
         """The file that the note of a restore lies in."""
         return self.folder / f"{self._target}.restore.json"
@@ -293,11 +305,15 @@ def _is_free(descriptor: int) -> bool:
     return True
 
 
+def _for_us_alone(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all, even after a power cut. Raises `OSError`."""
+    """Write a file that is there whole or not at all, even after a power cut. Mode 0600. Raises `OSError`."""
     temporary = path.with_suffix(".part")
     try:
-        with temporary.open("wb") as file:
+        with open(temporary, "wb", opener=_for_us_alone) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

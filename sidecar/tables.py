@@ -32,7 +32,7 @@ def backups(rows: Sequence[dict[str, Any]], instance: str, instances: Sequence[s
         others = f"; there are backups of {', '.join(instances)} (--instance)" if instances else ""
         return f"no backups of instance {instance}{others}"
     return grid(
-        ("ID", "CREATED (UTC)", "KIMAI", "SIZE", "WHERE", "PROVEN"),
+        ("ID", "CREATED (UTC)", "KIMAI", "SIZE", "WHERE", "ENCRYPTED", "PROVEN"),
         [
             (
                 row["id"],
@@ -40,6 +40,7 @@ def backups(rows: Sequence[dict[str, Any]], instance: str, instances: Sequence[s
                 row["kimai_version"],
                 amount(row["size"]),
                 ", ".join(row["targets"]),
+                "yes" if row["encrypted"] else "no",
                 row["proven_at"] or ("damaged" if row["damaged"] else "yes" if row["proven"] else "no"),
             )
             for row in rows
@@ -58,13 +59,16 @@ def manifest(found: "Manifest") -> str:
         ("plugins", _plugins(found)),
         ("database", f"{database.flavour} {database.server_version}, {database.newest_migration}"),
         ("archive", amount(found.archive.size) if found.archive else "unknown"),
-        ("files", str(sum(file.kind == "file" for file in found.files))),
+        ("files", str(_files(found))),
+        *_withheld(found),
         *(("missing", name) for name in found.missing),
         *(("unreadable", name) for name in (*found.unreadable, *database.unreadable)),
         *(("changed", name) for name in found.changed),
         *(("note", text) for text in found.warnings),
     ]
     lines = [f"{name:<12}{value}" for name, value in head]
+    if found.withheld is not None:
+        return "\n".join([*lines, "", _WITHHELD])
     rows = [(table.name, table.rows, table.digest) for table in database.tables]
     return "\n".join([*lines, "", grid(("TABLE", "ROWS", "DIGEST"), rows)])
 
@@ -74,6 +78,24 @@ def _plugins(found: "Manifest") -> str:
     if plugins is None:
         return "unknown"
     return ", ".join(f"{each.folder} {each.version or ''}".strip() for each in plugins) or "none"
+
+
+_WITHHELD = "It is encrypted: with BACKUP_IDENTITY its tables, digests and files are shown as well."
+
+
+def _files(found: "Manifest") -> int:
+    if found.withheld is not None:
+        return found.withheld.files
+    return sum(file.kind == "file" for file in found.files)
+
+
+def _withheld(found: "Manifest") -> list[tuple[str, str]]:
+    """Of an encrypted backup, how many there are of what is not named beside it."""
+    if found.withheld is None:
+        return []
+    counts = {"tables": found.withheld.tables, "missing": found.withheld.missing}
+    counts |= {"unreadable": found.withheld.unreadable, "changed": found.withheld.changed}
+    return [(name, str(count)) for name, count in counts.items() if count]
 
 
 def rehearsal(found: "Rehearsal") -> str:
@@ -96,8 +118,12 @@ def verification(results: "Sequence[Verified]") -> str:
     """`verify`: one row a copy."""
     if not results:
         return "no backups"
-    rows = [(each.id, each.target, amount(each.size), each.problem or "whole") for each in results]
+    rows = [(each.id, each.target, amount(each.size), each.problem or _whole(each)) for each in results]
     return grid(("BACKUP", "WHERE", "SIZE", "STATE"), rows)
+
+
+def _whole(result: "Verified") -> str:
+    return f"as it was stored; not opened: {result.unopened}" if result.unopened else "whole"
 
 
 def verified(result: "Verified") -> dict[str, Any]:
@@ -107,6 +133,7 @@ def verified(result: "Verified") -> dict[str, Any]:
         "target": result.target,
         "size": result.size,
         "whole": result.whole,
+        "opened": result.opened,
         "problem": result.problem,
     }
 

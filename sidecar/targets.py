@@ -16,6 +16,7 @@ from sidecar.errors import ConfigurationError, StorageFailed
 from sidecar.settings import Settings
 
 if TYPE_CHECKING:
+    from sidecar.archive.decrypting import Keyring
     from sidecar.retention import Policy
     from sidecar.storage.base import Storage
     from sidecar.storage.local import LocalStorage
@@ -111,6 +112,15 @@ class Targets:
             return found
 
         return Policy(**{name: value(name) for name in Policy._fields})
+
+    @cached_property
+    def keys(self) -> "Keyring":
+        """What opens encrypted archives, where a key was given."""
+        from sidecar.archive.decrypting import Keyring
+        from sidecar.storage.base import FETCHED
+
+        identity = self._settings.backup_identity
+        return Keyring(identity.reveal() if identity else None, self._spool_folder, FETCHED)
 
     @contextmanager
     def fetch(self, storage: "Storage", key: str) -> Iterator[Path]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Protocol
 
+from sidecar.archive.decrypting import NO_KEYS, Keyring
 from sidecar.errors import Exit, StorageFailed
 from sidecar.prune import Pruned, prune
 from sidecar.report.progress import Progress
@@ -36,6 +37,7 @@ class Job:
     fetch: Fetch
     tz: tzinfo
     progress: Progress
+    keys: Keyring = NO_KEYS
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,9 @@ def tidy(job: Job, *, dry_run: bool) -> Tidied:
         pruned = prune(job.storages, job.instance_name, job.policy_of, now, job.tz, dry_run=dry_run, damaged=known)
         failed = {result.target for result in pruned if result.failure}
         answering = [storage for storage in job.storages if storage.name not in failed]
-        again = republish(answering, job.instance_name, job.fetch, job.state, now, job.progress, dry_run=dry_run)
+        again = republish(
+            answering, job.instance_name, job.fetch, job.state, now, job.progress, job.keys, dry_run=dry_run
+        )
         return Tidied(swept, pruned, again)
 
 

@@ -11,6 +11,8 @@ from sidecar.secret import Secret, service_url
 
 _RECIPIENT = re.compile(r"(?:age1[02-9ac-hj-np-z]{58}|ssh-(?:ed25519|rsa) AAAA[A-Za-z0-9+/]+=*)(?!\S)")
 
+_PRIVATE = re.compile(r"AGE-SECRET-KEY-|PRIVATE KEY-----", re.IGNORECASE)
+
 
 class Listen(NamedTuple):
     """Where to listen: a host without brackets, and a port."""
@@ -110,6 +112,11 @@ def listen(text: str) -> Listen:
 
 def recipients(text: str) -> tuple[str, ...]:
     """Age recipients, as in age's own files too: a comment behind an SSH key, lines that begin with #."""
+    if _PRIVATE.search(text):
+        raise ValueError(
+            "age recipients alone, the public halves of keys, and it holds a PRIVATE key: "
+            "`age-keygen -y FILE` or `ssh-keygen -y -f FILE` tells the public half of one"
+        )
     found: list[str] = []
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
     for part in re.split(r"[\n,]", "\n".join(lines)):
@@ -117,7 +124,10 @@ def recipients(text: str) -> tuple[str, ...]:
         while words:
             recipient = _RECIPIENT.match(" ".join(words))
             if recipient is None:
-                raise ValueError("age recipients (age1…, ssh-ed25519 …, ssh-rsa …), separated by spaces or commas")
+                raise ValueError(
+                    "age recipients (age1…, ssh-ed25519 …, ssh-rsa …), separated by commas, spaces or lines, "
+                    f"and number {len(found) + 1} is none"
+                )
             found.append(recipient[0])
             words = words[len(recipient[0].split()) :]
             # Behind an SSH key, up to the next recipient, stands its comment.
@@ -140,9 +150,13 @@ def prefix(text: str) -> str | None:
 
 def identity(text: str) -> Secret:
     """An age identity, or a file of them, or an SSH private key."""
+    if "AGE ENCRYPTED FILE" in text:
+        raise ValueError("a key that is not encrypted itself: `age -d FILE` asks for its passphrase, and gives the key")
     if not re.search(r"AGE-SECRET-KEY-1|PRIVATE KEY-----", text):
         raise ValueError("an age identity (AGE-SECRET-KEY-1…) or an SSH private key")
-    return Secret(text)
+    # A log may be given a line of it alone.
+    lines = (line.strip() for line in text.splitlines())
+    return Secret(text, parts=tuple(line for line in lines if len(line) > 15 and not line.startswith(("#", "-----"))))
 
 
 def service_urls(text: str) -> tuple[Secret, ...]:

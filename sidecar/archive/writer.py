@@ -4,18 +4,19 @@ import hashlib
 import re
 import stat
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
+from sidecar.archive.encrypting import encrypted
 from sidecar.archive.entries import DIRECTORY_LIMIT, ENTRIES_LIMIT
 from sidecar.errors import Refused, SpoolFailed
 from sidecar.manifest import Archive
 
 if TYPE_CHECKING:
-    from sidecar.archive.zipstream import Compressor
+    from sidecar.archive.zipstream import Compressor, ZipStream
 
 DEFLATE_LEVEL = 2
 """ISA-L's: 0 to 3. On SQL, 2 is as fast as 1 and twice as fast as 3, at nearly 3's ratio."""
@@ -55,8 +56,9 @@ def is_compressed(name: str) -> bool:
     return _COMPRESSED.fullmatch(PurePosixPath(name).suffix) is not None
 
 
-def write_archive(entries: Iterable[Entry], file: BinaryIO) -> Archive:
-    """Write the entries as one zip to `file`, and tell its size in bytes and its SHA-256.
+def write_archive(entries: Iterable[Entry], file: BinaryIO, recipients: Sequence[str] = ()) -> Archive:
+    """Write the entries as one zip to `file`, and tell its size in bytes and its SHA-256: encrypted, where there are
+    age recipients, and then size and hash are of that.
 
     Each entry is asked for only after the one before it has been read to its end, so the last one (the
     manifest) may be made from what the others turned out to be. The file needs no seeking, and stays open:
@@ -67,7 +69,13 @@ def write_archive(entries: Iterable[Entry], file: BinaryIO) -> Archive:
     from sidecar.archive.zipstream import ZipStream  # Loaded here: only a backup needs ISA-L.
 
     out = _HashedFile(file)
-    archive = ZipStream(out.write)
+    with encrypted(out, recipients) if recipients else nullcontext(out.write) as write:
+        _write_entries(entries, ZipStream(write))
+    out.flush()
+    return Archive(size=out.size, sha256=out.digest.hexdigest())
+
+
+def _write_entries(entries: Iterable[Entry], archive: "ZipStream") -> None:
     names = set()
     for entry in entries:
         if entry.name in names:
@@ -85,8 +93,6 @@ def write_archive(entries: Iterable[Entry], file: BinaryIO) -> Archive:
                 mend="Look for a folder with very many files among Kimai's user data.",
             )
     archive.finish()
-    out.flush()
-    return Archive(size=out.size, sha256=out.digest.hexdigest())
 
 
 def _compressor(*, stored: bool) -> "Compressor":

@@ -149,12 +149,13 @@ def test_it_does_not_start_with_settings_that_are_wrong(tmp_path: Path) -> None:
         assert "TZ" in said
 
 
-def test_it_does_not_start_with_a_part_that_is_still_to_come(tmp_path: Path) -> None:
-    recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+def test_it_does_not_start_with_a_recipient_that_was_mistyped(tmp_path: Path) -> None:
+    recipient = "age1ql3y7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
     with started(tmp_path, BACKUP_ENCRYPT_TO=recipient) as process:
         _, said = process.communicate(timeout=20)
         assert process.returncode == 4
         assert "BACKUP_ENCRYPT_TO" in said
+        assert "its checksum is wrong" in said
 
 
 def test_each_schedule_is_told(tmp_path: Path) -> None:

@@ -143,11 +143,16 @@ def test_a_manifest_to_restore_is_answered_with_its_zip(shop: Site) -> None:
 
 
 def test_other_files_to_restore_are_told_what_restore_takes(shop: Site) -> None:
-    for name, word in (("dump.sql", "ends in .zip"), ("backup.ZIP", "ends in .zip"), ("a.zip.age", "age --decrypt")):
+    for name, word in (("dump.sql", "ends in .zip"), ("backup.ZIP", "ends in .zip")):
         (shop.folder / name).write_bytes(b"x")
         line = told(shop.run("restore", name), 2)
         assert name in line
         assert word in line
+
+
+def test_an_encrypted_zip_is_asked_for_its_key_first(shop: Site) -> None:
+    (shop.folder / "a.zip.age").write_bytes(b"x")
+    assert "a.zip.age is encrypted, and BACKUP_IDENTITY is not set" in told(shop.run("restore", "a.zip.age"), 4)
 
 
 def test_a_zip_without_manifest_is_restored_by_its_path(shop: Site) -> None:

@@ -90,11 +90,13 @@ def test_config_hides_secrets_and_says_where_each_setting_comes_from(bare: Site)
     assert "did you mean RETENTION_DAYS" in ran.err
 
 
-def test_encryption_that_is_not_there_yet_never_leaves_a_plain_backup(bare: Site) -> None:
+def test_recipients_that_are_none_never_leave_a_plain_backup(bare: Site) -> None:
     recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
-    ran = bare.run("backup", BACKUP_ENCRYPT_TO=recipient)
-    assert ran.code == 4, ran.said
-    assert "BACKUP_ENCRYPT_TO (encryption)" in ran.errors[0]
+    for command in ("backup", "doctor", "config", "run"):
+        ran = bare.run(command, BACKUP_ENCRYPT_TO=recipient.replace("ql3z", "ql3y"))
+        assert ran.code == 4, ran.said
+        assert "BACKUP_ENCRYPT_TO" in ran.err
+        assert "number 1 of 1 is none: its checksum is wrong" in ran.err
     assert bare.shelf() == []
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import Site
+from tests.support.keys import age_key
 from tests.support.s3 import keys_in, s3_storage
 from tests.support.seaweed import Store
 from tests.support.shelf import backup_id, shelve
@@ -34,8 +35,8 @@ class Small:
     def flush(self):
         self.file.flush()
 
-def write_archive(entries, file, real=backup.write_archive):
-    return real(entries, Small(file) if str(Path(file.name).parent) == folder else file)
+def write_archive(entries, file, recipients, real=backup.write_archive):
+    return real(entries, Small(file) if str(Path(file.name).parent) == folder else file, recipients)
 
 backup.write_archive = write_archive
 targets._same_disk = lambda one, other: Path(folder) in one.parents
@@ -107,6 +108,20 @@ def test_s3_gets_its_backup(offsite: Site, small_disk: Disk, s3_store: Store, bu
     next_one = offsite.backup("--no-prune")
     assert whole(offsite, "local") == [next_one, first]
     assert whole(offsite, "s3") == [next_one, made, first]
+
+
+def test_an_encrypted_one_begins_again_as_well(
+    offsite: Site, small_disk: Disk, s3_store: Store, bucket: str, tmp_path: Path
+) -> None:
+    offsite.extra["BACKUP_ENCRYPT_TO"] = age_key(tmp_path).recipient
+    (offsite.root / LARGE).write_bytes(os.urandom(8 << 20))
+    ran = offsite.run("backup", prefix=small_disk.prefix)
+    assert ran.code == 3, ran.said
+    assert "No space left on device" in ran.err
+    assert "the backup begins again in " in ran.err
+    [made] = whole(offsite, "s3")
+    assert f"{made}.zip.age" in keys_in(s3_store, bucket)
+    assert offsite.shelf() == []
 
 
 def test_with_the_state_folder_on_that_disk_it_ends_with_the_first_error(

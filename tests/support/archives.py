@@ -2,7 +2,7 @@
 
 import hashlib
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -99,8 +99,12 @@ def write_backup(
     sql: bytes = SQL,
     *,
     manifest: Manifest | None = None,
+    recipients: Sequence[str] = (),
 ) -> Manifest:
-    """Write a backup as the real one is written; with `manifest`, one that may not fit its contents."""
+    """Write a backup as the real one is written; with `manifest`, one that may not fit its contents.
+
+    With `recipients` it is encrypted; what is given is the whole manifest all the same.
+    """
     contents = list(contents)
     manifest = manifest or manifest_of([file for file, _ in contents])
     entries = [
@@ -109,7 +113,7 @@ def write_backup(
         Entry("manifest.json", stat.S_IFREG | 0o600, MTIME, [manifests.encode(manifest)]),
     ]
     with path.open("wb") as file:
-        archive = write_archive(entries, file)
+        archive = write_archive(entries, file, recipients)
     return msgspec.structs.replace(manifest, archive=archive)
 
 

@@ -171,9 +171,10 @@ class Site:
         return sorted(path.name for path in self.backups.iterdir())
 
     def ids(self) -> list[str]:
-        """The backups that have both zip and manifest."""
+        """The backups that have both zip, encrypted or not, and manifest."""
         names = set(self.shelf())
-        return sorted(name[:-4] for name in names if name.endswith(".zip") and f"{name[:-4]}.json" in names)
+        zips = (name.removesuffix(".age") for name in names if name.endswith((".zip", ".zip.age")))
+        return sorted(name[:-4] for name in zips if f"{name[:-4]}.json" in names)
 
     def rows(self) -> dict[str, Any]:
         """Rows and checksum of each table, by the server's own word."""

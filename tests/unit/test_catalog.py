@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sidecar.catalog import Stray, catalog, describe, proven_at, read_manifest
 from sidecar.errors import Damaged, Exit, NoSuchBackup, ObjectNotFound, StorageFailed, UsageError
-from sidecar.manifest import BackupId, encode
+from sidecar.manifest import BackupId, encode, withhold
 from sidecar.names import archive_key, belongs_to, failed_key, manifest_key, proof_key
 from sidecar.references import find
 from sidecar.storage.local import LocalStorage
@@ -357,3 +357,17 @@ def test_a_manifest_beyond_all_bounds_is_not_read_whole(
     monkeypatch.setattr("sidecar.catalog.MANIFEST_LIMIT", 100)
     with pytest.raises(Damaged, match="larger than 100 bytes"):
         read_manifest(storage, wanted)
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_one_that_was_decrypted_or_encrypted_on_the_spot_is_told_by_its_manifest(encrypted: bool) -> None:
+    """`age -d ID.zip.age > ID.zip` in BACKUP_DIR: the manifest beside both is still that of the encrypted one."""
+    storage = MemoryStorage("local")
+    manifest = manifest_of(backup_id(), 7)
+    storage.put(manifest_key(backup_id()), encode(withhold(manifest) if encrypted else manifest))
+    for kind in (True, False):
+        storage.put(archive_key(backup_id(), encrypted=kind), b"archive")
+    listing = catalog([storage], "prod")
+    [found] = listing.backups
+    assert found.encrypted is encrypted
+    assert [stray.key for stray in listing.orphans] == [archive_key(backup_id(), encrypted=not encrypted)]

@@ -58,6 +58,7 @@ def test_a_bare_fault_of_the_system_is_a_failed_line_with_a_documented_code(tmp_
         "target nfs": Exit.STORAGE,
         "target spare": Exit.DONE,
         "room": Exit.STORAGE,
+        "encryption": Exit.DONE,
         "clock": Exit.UNREACHABLE,
     }
     for finding in findings:

@@ -10,12 +10,12 @@ from types import SimpleNamespace
 import pytest
 
 from sidecar.app import App
-from sidecar.before import Before
+from sidecar.before import look_back
 from sidecar.errors import SpoolFailed, StorageFailed, Unreachable
 from sidecar.growing import grown
 from sidecar.manifest import Manifest
 from tests.support.memory_storage import MemoryStorage
-from tests.support.shelf import backup_id, manifest_of
+from tests.support.shelf import backup_id, manifest_of, shelve
 
 KEY = f"{backup_id()}.zip"
 FULL = SpoolFailed("local is full")
@@ -204,5 +204,7 @@ def test_as_much_room_is_asked_for_as_the_last_backup_takes(tmp_path: Path) -> N
     with pytest.raises(SpoolFailed), grown(spool, [LOCAL, S3], KEY, packing({"here": FULL}, []), needed=1000):
         pass
     assert spool.needed == 1000
-    assert Before(frozenset(), manifest_of(backup_id(), 1000)).size == 1000
-    assert Before(frozenset()).size == 0
+    storage = MemoryStorage("s3")
+    assert look_back([storage], "prod", tmp_path / "memory").size == 0
+    shelve(storage, backup_id(), archive=bytes(1000))
+    assert look_back([storage], "prod", tmp_path / "memory").size == 1000

@@ -238,6 +238,22 @@ def test_a_verify_of_another_backup_takes_no_damage_back() -> None:
     assert judged(noon, fresh, runs=[of_all, of_one, everything]) == []
 
 
+def test_a_verify_that_opened_nothing_takes_no_damage_back_that_one_with_a_key_found() -> None:
+    fresh, noon = shelf("2026-11-22T01:10"), "2026-11-22T12:00"
+    with_key = ran("2026-11-22T05:00", 7, "verify", keyed=True)
+    without, closed = ran("2026-11-22T06:00", 7, "verify"), ran("2026-11-22T07:00", 0, "verify", unopened=2)
+    opened = ran("2026-11-22T08:00", 0, "verify", keyed=True)
+    [problem] = judged(noon, fresh, runs=[with_key, closed])
+    assert problem.startswith("the verify of 2026-11-22 05:00 UTC")
+    assert "with BACKUP_IDENTITY set" in problem
+    # What it found itself, from outside, it takes back.
+    assert judged(noon, fresh, runs=[with_key, without, closed]) == [problem]
+    assert judged(noon, fresh, runs=[without, closed]) == []
+    assert judged(noon, fresh, runs=[with_key, opened]) == []
+    # Nothing is encrypted any more.
+    assert judged(noon, fresh, runs=[with_key, ran("2026-11-22T07:00", 0, "verify")]) == []
+
+
 def test_where_no_daemon_ran_an_empty_target_counts_from_the_first_run_or_from_when_health_was_first_asked(
     tmp_path: Path,
 ) -> None:

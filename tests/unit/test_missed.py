@@ -57,12 +57,16 @@ def fetch(tmp_path: Path) -> Any:
     return fetched
 
 
-def send(local: Local, s3: MemoryStorage, fetch: Any, *, an_upload_takes: float = 0) -> Sent:
+def send(
+    local: Local, s3: MemoryStorage, fetch: Any, *, an_upload_takes: float = 0, encrypted_only: bool = False
+) -> Sent:
     def seconds_gone() -> float:
         return an_upload_takes * len([found for found in s3.list() if found.key.endswith(".zip")])
 
     with progress(quiet=True) as shown:
-        return send_missed(local, s3, "prod", Policy(), NOW, UTC, fetch, shown, seconds_gone)
+        return send_missed(
+            local, s3, "prod", Policy(), NOW, UTC, fetch, shown, seconds_gone, encrypted_only=encrypted_only
+        )
 
 
 def test_a_slow_line_is_not_waited_for_all_night_and_the_next_run_goes_on(
@@ -145,3 +149,19 @@ def test_a_target_that_does_not_take_one_is_asked_for_no_other(fetch: Any, fault
 
     sent = send(Local(), Full("s3"), fetch)
     assert (sent.ids, sent.failed, sent.unfit) == ([], fault, {})
+
+
+def test_where_backups_are_encrypted_by_now_none_that_is_not_leaves_this_machine(
+    fetch: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    local, s3 = Local(), MemoryStorage("s3")
+    local.put(archive_key(MIDDLE, encrypted=True), local.open(archive_key(MIDDLE)).read())
+    local.delete(archive_key(MIDDLE))
+    sent = send(local, s3, fetch, encrypted_only=True)
+    assert (sent.ids, sent.left, sent.failed, sent.unfit) == ([str(MIDDLE)], [], None, {})
+    assert sorted(found.key for found in s3.list()) == sorted(
+        [archive_key(MIDDLE, encrypted=True), manifest_key(MIDDLE)]
+    )
+    assert "not sent to s3, as they are not encrypted and BACKUP_ENCRYPT_TO is set: 2;" in caplog.text
+    # Nor do they take the place of one that is sent.
+    assert send(Local(), s3, fetch, encrypted_only=True).ids == []

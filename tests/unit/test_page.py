@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
@@ -161,6 +162,20 @@ def test_each_backup_has_the_command_that_brings_it_back() -> None:
     for in_container, command in ((True, "docker compose run --rm restore"), (False, "kimai-backup restore")):
         shown = re.findall(r"<code>([^<]*restore kimai_[^<]*)</code>", render(status, in_container=in_container))
         assert shown == [f"{command} {each}" for each in ids]
+
+
+def test_an_encrypted_one_is_brought_back_with_the_key_that_is_kept_elsewhere() -> None:
+    shelf = statuses.shelf_of("prod", "2.66.0", "local")
+    status = statuses.status(look=Look(taken_at=statuses.NOW, shelves=[shelf]))
+    for in_container, command in (
+        (
+            True,
+            'docker compose run --rm --volume "$PWD/key.txt:/key.txt:ro" --env BACKUP_IDENTITY_FILE=/key.txt restore',
+        ),
+        (False, "BACKUP_IDENTITY_FILE=key.txt kimai-backup restore"),
+    ):
+        [shown] = re.findall(r"<code>([^<]*restore kimai_[^<]*)</code>", render(status, in_container=in_container))
+        assert unescape(shown) == f"{command} {shelf.backups[0].id}"
 
 
 def test_the_newest_are_shown_and_the_rest_is_there_when_asked_for() -> None:

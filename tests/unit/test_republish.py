@@ -11,9 +11,10 @@ import msgspec
 import pytest
 
 from sidecar import verify
+from sidecar.archive.decrypting import NO_KEYS, Keyring
 from sidecar.catalog import catalog, read_manifest
 from sidecar.errors import Exit, StorageAway, StorageFailed
-from sidecar.manifest import BackupId
+from sidecar.manifest import BackupId, encode, withhold
 from sidecar.names import archive_key, manifest_key, proof_key
 from sidecar.prune import prune
 from sidecar.report.progress import progress
@@ -22,6 +23,7 @@ from sidecar.retention import Policy
 from sidecar.state import State
 from sidecar.storage.base import Source, Storage
 from tests.support.archives import SAMPLE, manifest_of, write_backup
+from tests.support.keys import age_key
 from tests.support.memory_storage import MemoryStorage
 from tests.support.shelf import backup_id, shelve
 
@@ -54,6 +56,7 @@ class World:
         self.folder = folder
         self.storage = Shelf(name)
         self.state = State(folder / "state", "prod", folder)
+        self.keys_given = NO_KEYS
 
     def archive(self, wanted: BackupId = MADE, *, inner: BackupId | None = None) -> bytes:
         """The bytes of a whole archive; `inner` is whose manifest lies in it."""
@@ -79,7 +82,9 @@ class World:
 
     def run(self, *, now: datetime = NOW, dry_run: bool = False) -> Republished:
         with progress(quiet=True) as shown:
-            return republish([self.storage], "prod", self.fetch, self.state, now, shown, dry_run=dry_run)
+            return republish(
+                [self.storage], "prod", self.fetch, self.state, now, shown, self.keys_given, dry_run=dry_run
+            )
 
     def keys(self) -> dict[str, bytes]:
         return dict(self.storage._objects)
@@ -160,6 +165,24 @@ def test_an_encrypted_one_is_left_alone(world: World) -> None:
     [fate] = world.run().fates
     assert "it is encrypted" in fate.said
     assert world.storage.opened == []
+
+
+def test_with_the_key_an_encrypted_one_gets_back_what_may_lie_beside_it(world: World) -> None:
+    ours, other = age_key(world.folder), age_key(world.folder, "other.txt")
+    path = world.folder / "made.zip.age"
+    manifest = msgspec.structs.replace(manifest_of([file for file, _ in SAMPLE]), id=str(MADE), instance=MADE.instance)
+    whole = write_backup(path, manifest=manifest, recipients=[ours.recipient])
+    world.storage.put(archive_key(MADE, encrypted=True), path.read_bytes())
+    world.keys_given = Keyring(other.identity, lambda: world.folder, "f-")
+    [fate] = world.run().fates
+    assert "left alone: no key in BACKUP_IDENTITY opens" in fate.said
+    assert world.keys().get(manifest_key(MADE)) is None
+    world.keys_given = Keyring(ours.identity, lambda: world.folder, "f-")
+    [fate] = world.run().fates
+    assert "checked, and published again" in fate.said
+    text = world.keys()[manifest_key(MADE)]
+    assert text == encode(msgspec.structs.replace(withhold(whole), archive=whole.archive))
+    assert [file.path for file, _ in SAMPLE if file.path.encode() in text] == []
 
 
 def test_a_manifest_that_is_there_is_never_overwritten(world: World) -> None:

@@ -37,6 +37,12 @@ class Page:
 
     def __init__(self, *, in_container: bool) -> None:
         self._restore = "docker compose run --rm restore" if in_container else "kimai-backup restore"
+        # Whoever keeps the key elsewhere, as one should, brings it along.
+        self._decrypt = (
+            'docker compose run --rm --volume "$PWD/key.txt:/key.txt:ro" --env BACKUP_IDENTITY_FILE=/key.txt restore'
+            if in_container
+            else "BACKUP_IDENTITY_FILE=key.txt kimai-backup restore"
+        )
         self._backup = "docker compose exec backup kimai-backup backup" if in_container else "kimai-backup backup"
         environment = jinja2.Environment(
             loader=jinja2.PackageLoader("sidecar.report.web"),
@@ -92,7 +98,7 @@ class Page:
         for each in backups:
             yield Row(
                 made=words.stamp(each.created_at, status.tz),
-                command=f"{self._restore} {each.id}",
+                command=f"{self._decrypt if each.encrypted else self._restore} {each.id}",
                 age=words.age(status.now - each.created_at),
                 size=words.amount(each.size),
                 version=each.kimai_version,
