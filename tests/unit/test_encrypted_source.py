@@ -131,7 +131,7 @@ SHOWN = {
 """What docs/format.md says is left beside an encrypted archive."""
 WITHHELD = {
     Manifest: "files missing unreadable changed app_secret app_secret_source warnings",
-    Kimai: "",
+    Kimai: "plugins",
     Database: "name tables objects size largest_statement unreadable unseen",
     Proof: "tables differences",
 }
@@ -146,7 +146,7 @@ def test_of_each_field_it_was_decided_whether_it_lies_beside_an_encrypted_archiv
 class LaterKimai(Kimai, kw_only=True, frozen=True):
     """As a version to come may know it."""
 
-    plugins: list[str]
+    themes: list[str]
 
 
 class LaterDatabase(Database, kw_only=True, frozen=True):
@@ -163,7 +163,7 @@ class LaterProof(Proof, kw_only=True, frozen=True):
 
 def test_a_field_that_is_to_come_stays_inside() -> None:
     found = manifest_of([])
-    kimai = LaterKimai(**msgspec.structs.asdict(found.kimai), plugins=["SecretBundle"])
+    kimai = LaterKimai(**msgspec.structs.asdict(found.kimai), themes=["SecretBundle"])
     database = LaterDatabase(**msgspec.structs.asdict(found.database), users=["secret"])
     beside = encode(withhold(msgspec.structs.replace(found, kimai=kimai, database=database)))
     proof = LaterProof(**msgspec.structs.asdict(PROOF), plugins=["SecretBundle"])
