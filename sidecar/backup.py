@@ -65,9 +65,9 @@ class Outcome:
     """How a backup ended: its manifest, where it lies, what was pruned, and the exit code.
 
     `failed` are targets by name that did not take all they should have, `shrank` tells what the backup before this one
-    had and this one lacks, `republished` what became of archives that had no manifest. `sent` are earlier backups that
-    a target had missed, `left` those that are still to be sent, `damaged` those that could not be sent, as they are
-    damaged here or can't be read.
+    had and this one lacks, `unknown` why nobody knows that, `republished` what became of archives that had no
+    manifest. `sent` are earlier backups that a target had missed, `left` those that are still to be sent, `damaged`
+    those that could not be sent, as they are damaged here or can't be read.
     """
 
     manifest: Manifest
@@ -79,6 +79,7 @@ class Outcome:
     damaged: list[str] = field(default_factory=list)
     pruned: list[Pruned] = field(default_factory=list)
     shrank: str | None = None
+    unknown: str | None = None
     not_pruned: str | None = None
 
     @property
@@ -132,9 +133,11 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
         _publish_again(job, outcome)
         rotten = _send_missed(job, outcome, lambda: time.monotonic() - began)
         tables = {table.name for table in archive.manifest.database.tables}
-        outcome.shrank = before.why_not_prune(lacks_of(archive.manifest), tables)
+        outcome.shrank = before.what_is_gone(lacks_of(archive.manifest), tables)
+        outcome.unknown = before.why_unknown
         # Why old backups stay: this one missed a target, or lacks what the one before it had (invariant 2).
-        outcome.not_pruned = ("a target failed" if outcome.failed else outcome.shrank) if with_prune else "--no-prune"
+        failed = "a target failed" if outcome.failed else None
+        outcome.not_pruned = failed or outcome.shrank or outcome.unknown if with_prune else "--no-prune"
         if outcome.not_pruned is None:
             job.progress.phase("prune")
             outcome.pruned = prune(
@@ -182,7 +185,8 @@ def rehearse(job: Job, *, with_prune: bool = True) -> Rehearsal:
     survey = before.survey(job.instance)
     with take(job.connect, 1) as snapshot:
         tables = {table.name for table in Dump(snapshot, tool_version=__version__).schema.tables}
-    not_pruned = before.why_not_prune({*survey.missing, *survey.unreadable}, tables) if with_prune else "--no-prune"
+    gone = before.what_is_gone({*survey.missing, *survey.unreadable}, tables)
+    not_pruned = gone or before.why_unknown if with_prune else "--no-prune"
     again = republish(
         job.storages, job.instance_name, job.fetch, job.state, datetime.now(UTC), job.progress, job.keys, dry_run=True
     )

@@ -41,10 +41,13 @@ class Before:
         paths = [file.path for file in self.manifest.files if file.path != ENVIRONMENT_NAME]
         return instance.survey(paths, self.manifest.missing)
 
-    def why_not_prune(self, lacks: set[str], tables: set[str]) -> str | None:
+    @property
+    def why_unknown(self) -> str | None:
+        """Why old backups stay where nobody can tell what is gone."""
+        return f"{self.unknown}, so nobody knows whether this one lacks something" if self.unknown else None
+
+    def what_is_gone(self, lacks: set[str], tables: set[str]) -> str | None:
         """Why old backups stay: one that lacks so much, and has these tables, lacks what the one before had."""
-        if self.unknown:
-            return f"{self.unknown}, so nobody knows whether this one lacks something"
         if self.manifest is None:
             return None
         lacking = sorted(lacks - lacks_of(self.manifest))
