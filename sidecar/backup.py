@@ -14,7 +14,7 @@ import msgspec
 from sidecar import __version__
 from sidecar.archive.decrypting import NO_KEYS, Keyring
 from sidecar.archive.writer import write_archive
-from sidecar.before import Before, lacks_of, look_back, remember
+from sidecar.before import Before, forget, lacks_of, look_back, remember
 from sidecar.catalog import LOCAL
 from sidecar.database.dump import Dump, newest_migration
 from sidecar.database.server import DefinitionChanged
@@ -116,7 +116,7 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
     with job.state.lock("backup"):
         job.state.refuse_while_restoring()
         job.spool.sweep(datetime.now(UTC))
-        before = look_back(job.storages, job.instance_name, job.state.last_manifest)
+        before = look_back(job.storages, job.instance_name, job.state.manifests)
         _warn_of_plain(job, before.exposed)
         kimai = job.instance.identify()
         backup_id = _new_id(job, kimai.version, before.taken)
@@ -172,16 +172,19 @@ def _warn_of_plain(job: Job, exposed: int) -> None:
 
 def _publish(job: Job, archive: Grown) -> Published:
     """Of an encrypted one the manifest beside it withholds what the next backup asks for: this machine remembers it."""
-    manifest = withhold(archive.manifest) if job.recipients else archive.manifest
+    manifest, memory = archive.manifest, job.state.manifests
+    if job.recipients:
+        manifest = withhold(manifest)
+        remember(memory, archive.manifest)
     published = publish(archive.storages, manifest, archive.path, job.progress)
-    remember(job.state.last_manifest, archive.manifest if job.recipients else None)
+    forget(memory, all_but=manifest.id if job.recipients else None)
     return published
 
 
 def rehearse(job: Job, *, with_prune: bool = True) -> Rehearsal:
     """What a backup would read and its prune do, without writing anything."""
     kimai = job.instance.identify()
-    before = look_back(job.storages, job.instance_name, job.state.last_manifest)
+    before = look_back(job.storages, job.instance_name, job.state.manifests)
     survey = before.survey(job.instance)
     with take(job.connect, 1) as snapshot:
         tables = {table.name for table in Dump(snapshot, tool_version=__version__).schema.tables}

@@ -247,9 +247,9 @@ class State:
             log.warning("%s can't be written, so damaged archives are looked at once more: %s", path, error.strerror)
 
     @property
-    def last_manifest(self) -> Path:
-        """The file for the whole manifest of the last encrypted backup (`before`)."""
-        return self._folder / f"{self._instance}.last-manifest.json"
+    def manifests(self) -> Path:
+        """The folder for the whole manifest of the last encrypted backup (`before`)."""
+        return self._folder / f"{self._instance}.manifests"
 
     @property
     def journal(self) -> Path:
