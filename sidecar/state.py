@@ -252,6 +252,11 @@ class State:
         return self._folder / f"{self._instance}.manifests"
 
     @property
+    def unopened(self) -> Path:
+        """The file that tells which archives without a manifest no key has opened (`republish`)."""
+        return self._folder / f"{self._instance}.unopened.json"
+
+    @property
     def journal(self) -> Path:
         """The file that the note of a restore lies in."""
         return self.folder / f"{self._target}.restore.json"
