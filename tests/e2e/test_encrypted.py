@@ -364,6 +364,11 @@ def test_doctor_says_that_drills_by_themselves_lack_their_key(sealed: Site, key:
     assert ran.code == 0, ran.said
     here = next(row for row in ran.json() if row["what"] == "identity")
     assert ("drills need it" in here["seen"], here["mend"]) == (True, "")
+    other = str(age_key(key.file.parent, "other.txt").file)
+    ran = sealed.run("doctor", "--json", DRILL_SCHEDULE="0 5 * * 7", BACKUP_IDENTITY_FILE=other)
+    assert ran.code == 4, ran.said
+    here = next(row for row in ran.json() if row["what"] == "identity")
+    assert "drills by DRILL_SCHEDULE will fail" in here["seen"]
 
 
 def test_doctor_knows_whose_key_it_is(sealed: Site, key: Key, tmp_path: Path) -> None:
