@@ -14,7 +14,7 @@ import msgspec
 from sidecar import __version__
 from sidecar.archive.decrypting import NO_KEYS, Keyring
 from sidecar.archive.writer import write_archive
-from sidecar.before import Before, lacks_of, look_back, remember
+from sidecar.before import Before, forget, lacks_of, look_back, remember
 from sidecar.catalog import LOCAL
 from sidecar.database.dump import Dump, newest_migration
 from sidecar.database.server import DefinitionChanged
@@ -65,9 +65,9 @@ class Outcome:
     """How a backup ended: its manifest, where it lies, what was pruned, and the exit code.
 
     `failed` are targets by name that did not take all they should have, `shrank` tells what the backup before this one
-    had and this one lacks, `republished` what became of archives that had no manifest. `sent` are earlier backups that
-    a target had missed, `left` those that are still to be sent, `damaged` those that could not be sent, as they are
-    damaged here or can't be read.
+    had and this one lacks, `unknown` why nobody knows that, `republished` what became of archives that had no
+    manifest. `sent` are earlier backups that a target had missed, `left` those that are still to be sent, `damaged`
+    those that could not be sent, as they are damaged here or can't be read.
     """
 
     manifest: Manifest
@@ -79,6 +79,7 @@ class Outcome:
     damaged: list[str] = field(default_factory=list)
     pruned: list[Pruned] = field(default_factory=list)
     shrank: str | None = None
+    unknown: str | None = None
     not_pruned: str | None = None
 
     @property
@@ -115,7 +116,7 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
     with job.state.lock("backup"):
         job.state.refuse_while_restoring()
         job.spool.sweep(datetime.now(UTC))
-        before = look_back(job.storages, job.instance_name, job.state.last_manifest)
+        before = look_back(job.storages, job.instance_name, job.state.manifests)
         _warn_of_plain(job, before.exposed)
         kimai = job.instance.identify()
         backup_id = _new_id(job, kimai.version, before.taken)
@@ -132,9 +133,11 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
         _publish_again(job, outcome)
         rotten = _send_missed(job, outcome, lambda: time.monotonic() - began)
         tables = {table.name for table in archive.manifest.database.tables}
-        outcome.shrank = before.why_not_prune(lacks_of(archive.manifest), tables)
+        outcome.shrank = before.what_is_gone(lacks_of(archive.manifest), tables)
+        outcome.unknown = before.why_unknown
         # Why old backups stay: this one missed a target, or lacks what the one before it had (invariant 2).
-        outcome.not_pruned = ("a target failed" if outcome.failed else outcome.shrank) if with_prune else "--no-prune"
+        failed = "a target failed" if outcome.failed else None
+        outcome.not_pruned = failed or outcome.shrank or outcome.unknown if with_prune else "--no-prune"
         if outcome.not_pruned is None:
             job.progress.phase("prune")
             outcome.pruned = prune(
@@ -169,20 +172,24 @@ def _warn_of_plain(job: Job, exposed: int) -> None:
 
 def _publish(job: Job, archive: Grown) -> Published:
     """Of an encrypted one the manifest beside it withholds what the next backup asks for: this machine remembers it."""
-    manifest = withhold(archive.manifest) if job.recipients else archive.manifest
+    manifest, memory = archive.manifest, job.state.manifests
+    if job.recipients:
+        manifest = withhold(manifest)
+        remember(memory, archive.manifest)
     published = publish(archive.storages, manifest, archive.path, job.progress)
-    remember(job.state.last_manifest, archive.manifest if job.recipients else None)
+    forget(memory, all_but=manifest.id if job.recipients else None)
     return published
 
 
 def rehearse(job: Job, *, with_prune: bool = True) -> Rehearsal:
     """What a backup would read and its prune do, without writing anything."""
     kimai = job.instance.identify()
-    before = look_back(job.storages, job.instance_name, job.state.last_manifest)
+    before = look_back(job.storages, job.instance_name, job.state.manifests)
     survey = before.survey(job.instance)
     with take(job.connect, 1) as snapshot:
         tables = {table.name for table in Dump(snapshot, tool_version=__version__).schema.tables}
-    not_pruned = before.why_not_prune({*survey.missing, *survey.unreadable}, tables) if with_prune else "--no-prune"
+    gone = before.what_is_gone({*survey.missing, *survey.unreadable}, tables)
+    not_pruned = gone or before.why_unknown if with_prune else "--no-prune"
     again = republish(
         job.storages, job.instance_name, job.fetch, job.state, datetime.now(UTC), job.progress, job.keys, dry_run=True
     )

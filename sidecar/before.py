@@ -41,10 +41,13 @@ class Before:
         paths = [file.path for file in self.manifest.files if file.path != ENVIRONMENT_NAME]
         return instance.survey(paths, self.manifest.missing)
 
-    def why_not_prune(self, lacks: set[str], tables: set[str]) -> str | None:
+    @property
+    def why_unknown(self) -> str | None:
+        """Why old backups stay where nobody can tell what is gone."""
+        return f"{self.unknown}, so nobody knows whether this one lacks something" if self.unknown else None
+
+    def what_is_gone(self, lacks: set[str], tables: set[str]) -> str | None:
         """Why old backups stay: one that lacks so much, and has these tables, lacks what the one before had."""
-        if self.unknown:
-            return f"{self.unknown}, so nobody knows whether this one lacks something"
         if self.manifest is None:
             return None
         lacking = sorted(lacks - lacks_of(self.manifest))
@@ -59,7 +62,7 @@ class Before:
 def look_back(storages: Sequence[Storage], instance: str, memory: Path) -> Before:
     """Find the newest backup that is no safety backup. Raises `StorageFailed` where no target can be listed.
 
-    `memory` is the file that `remember` has written to.
+    `memory` is the folder that `remember` has written to.
     """
     listing = catalog(storages, instance)
     # An archive that lost its manifest has its ID all the same: it must not be overwritten.
@@ -84,29 +87,38 @@ def look_back(storages: Sequence[Storage], instance: str, memory: Path) -> Befor
     return Before(taken, unknown="the manifest of the backup before can't be read", exposed=exposed)
 
 
-def remember(memory: Path, manifest: Manifest | None) -> None:
-    """Keep the whole manifest of an encrypted backup for the next one, as what lies beside it withholds most; or none.
+def remember(memory: Path, manifest: Manifest) -> None:
+    """Keep the whole manifest of an encrypted backup for the next one, as what lies beside it withholds most.
 
-    A failure costs the next backup's prune.
+    Before it is published, so that a run that is killed leaves none without. A failure costs the next backup's prune.
     """
+    path = memory / f"{manifest.id}.json"
     try:
-        if manifest is None:
-            memory.unlink(missing_ok=True)
-        else:
-            write_whole(memory, encode(manifest))
+        memory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_whole(path, encode(manifest))
     except OSError as error:
-        log.warning("%s can't be written, so the next backup prunes nothing: %s", memory, error.strerror)
+        log.warning("%s can't be written, so the next backup prunes nothing: %s", path, error.strerror)
+
+
+def forget(memory: Path, *, all_but: str | None) -> None:
+    """Drop what is remembered of other backups than the one of this ID, which was published."""
+    try:
+        for path in memory.glob("*"):
+            if path.name != f"{all_but}.json":
+                path.unlink()
+    except OSError as error:
+        log.warning("%s can't be tidied up: %s", memory, error.strerror)
 
 
 def _recall(memory: Path, backup_id: BackupId) -> Manifest | None:
+    path = memory / f"{backup_id}.json"
     try:
-        found = decode(memory.read_bytes())
+        return decode(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, Damaged) as error:
-        log.warning("%s can't be read: %s", memory, error)
+        log.warning("%s can't be read: %s", path, error)
         return None
-    return found if found.id == str(backup_id) else None
 
 
 def lacks_of(manifest: Manifest) -> set[str]:

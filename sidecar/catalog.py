@@ -244,9 +244,10 @@ class _Proof(msgspec.Struct):
 
 
 def _is_of_the_encrypted(storage: Storage, backup_id: BackupId) -> bool:
+    """Raises `StorageFailed`: who can't read it just then would take the wrong archive for the backup."""
     try:
         return read_manifest(storage, backup_id).withheld is not None
-    except (Damaged, StorageFailed) as error:
+    except (Damaged, ObjectNotFound) as error:
         log.warning("whose manifest %s on %s is can't be told: %s", manifest_key(backup_id), storage.name, error)
         return False
 

@@ -267,10 +267,12 @@ def _exposed(job: Job) -> Iterator[Finding]:
 
 def _identity(job: Job) -> Finding:
     if job.recipients and not job.keys.opens(job.recipients):
+        drills = "; drills by DRILL_SCHEDULE will fail" if job.drills else ""
         return Finding(
             "identity",
-            "BACKUP_IDENTITY opens none of what is encrypted from now on",
+            f"BACKUP_IDENTITY opens none of what is encrypted from now on{drills}",
             "It may be that of older ones; else look whose key BACKUP_ENCRYPT_TO names (`age-keygen -y FILE`).",
+            Exit.CONFIGURATION if job.drills else Exit.DONE,
         )
     seen = "BACKUP_IDENTITY is set: whoever takes over this machine can read every backup that it opens"
     if job.drills:

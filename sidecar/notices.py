@@ -8,7 +8,7 @@ from sidecar.brief import amount, some
 from sidecar.errors import Exit
 from sidecar.runs import KILLED, Run
 
-Kind = Literal["failure", "recovery", "partial", "shrank", "smaller", "unproven", "success"]
+Kind = Literal["failure", "recovery", "partial", "shrank", "unpruned", "smaller", "unproven", "success"]
 
 COMMANDS = ("backup", "verify", "drill")
 """What is told of. Who restores or prunes does it by hand, and sees how it ends."""
@@ -126,6 +126,9 @@ def _shrank(run: Run) -> Iterator[Notice]:
     if run.shrank:
         text = f"This {run.command} holds less than the one before it, so nothing was pruned: {run.shrank}."
         yield Notice("shrank", f"{run.command} holds less than before", text)
+    elif run.unpruned:
+        # Where it lasts, the disk fills.
+        yield Notice("unpruned", f"{run.command} pruned nothing", f"Nothing was pruned: {run.unpruned}.")
 
 
 def _what_is_new(same: Sequence[Run], run: Run) -> str:

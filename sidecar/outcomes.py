@@ -39,6 +39,7 @@ def of_backup(found: "Outcome", recording: "Recording") -> None:
         "failed": {name: str(error) for name, error in found.failed.items()},
         "lacks": undone + lacks,
         "shrank": found.shrank,
+        "unpruned": found.unknown,
         "sent": len(found.sent),
         "pruned": _count(found.pruned),
     }
@@ -47,6 +48,7 @@ def of_backup(found: "Outcome", recording: "Recording") -> None:
     parts += [f"not on {name}: {error}" for name, error in facts["failed"].items()]
     parts += [f"without {some(lacks, _NAMES)}"] if lacks else []
     parts += [f"holds less than the one before: {found.shrank}"] if found.shrank else []
+    parts += [f"nothing pruned: {found.unknown}"] if found.unknown else []
     parts += [f"pruning {name} ended early: {why}" for name, why in unpruned.items()]
     parts += [f"not sent after, as the local copy is damaged: {some(found.damaged, _NAMES)}"] if found.damaged else []
     parts += [f"{len(found.republished.fresh)} published again"] if found.republished.fresh else []

@@ -16,7 +16,7 @@ from sidecar.errors import ConfigurationError, Damaged, NoSuchBackup, ObjectNotF
 from sidecar.manifest import BackupId, Manifest, encode, withhold
 from sidecar.names import is_encrypted
 from sidecar.report.progress import Progress
-from sidecar.state import DamagedArchive, State
+from sidecar.state import DamagedArchive, State, write_whole
 from sidecar.storage.base import Fetch, Storage
 
 log = logging.getLogger(__name__)
@@ -52,11 +52,22 @@ class Republished:
 
 
 class _Left(Exception):
-    """An archive stays as it is, and why. `damaged`: looking again would find the same."""
+    """An archive stays as it is, and why. `damaged`: looking again would find the same; `unopened`: by these keys."""
 
-    def __init__(self, why: str, *, damaged: bool = False) -> None:
+    def __init__(self, why: str, *, damaged: bool = False, unopened: bool = False) -> None:
         super().__init__(why)
         self.damaged = damaged
+        self.unopened = unopened
+
+
+class _Unopened(msgspec.Struct, frozen=True):
+    """An encrypted archive that these keys (`Keyring.fingerprint`) don't open: where it lies, and its size in bytes."""
+
+    target: str
+    key: str
+    size: int
+    keys: str
+    why: str
 
 
 def republish(
@@ -74,15 +85,17 @@ def republish(
 
     Beside an encrypted one goes what may lie there of it; without a key that opens it, it can only be named. What can't
     be shown to be whole is named and stays: nothing is overwritten or deleted. One that was found damaged is not read
-    again until its size changes, or `verify` was run. The caller holds the instance's lock.
+    again until its size changes, or `verify` was run; one that no key opens, not until there are other keys. The
+    caller holds the instance's lock.
     """
     done = Republished()
-    remembered = state.damaged_archives()
+    remembered, unopened = state.damaged_archives(), _read_unopened(state.unopened)
     for storage in storages:
         try:
             listing = catalog([storage], instance)
             before = [each for each in remembered if each.target == storage.name]
-            found = _Target(storage, {backup.id for backup in listing.backups}, before, fetch, now, progress, keys)
+            whole = {backup.id for backup in listing.backups}
+            found = _Target(storage, whole, before, fetch, now, progress, keys, known_unopened=unopened)
             found.look(listing.orphans, done, dry_run=dry_run)
         except StorageFailed as error:
             log.error("target %s failed: %s", storage.name, error)  # noqa: TRY400 - one line
@@ -90,6 +103,9 @@ def republish(
         else:
             if not dry_run:
                 state.change_damaged(found.known_from_now_on(listing.backups))
+                unopened = [each for each in unopened if each.target != storage.name] + found.unopened
+    if keys and not dry_run:
+        _write_unopened(state.unopened, unopened)
     return done
 
 
@@ -118,7 +134,9 @@ class _Target:
     now: datetime
     progress: Progress
     keys: Keyring
+    known_unopened: Sequence[_Unopened] = ()
     damaged: list[DamagedArchive] = field(default_factory=list)
+    unopened: list[_Unopened] = field(default_factory=list)
 
     def look(self, orphans: Sequence[Stray], done: Republished, *, dry_run: bool) -> None:
         for orphan in orphans:
@@ -135,6 +153,8 @@ class _Target:
                 said = f"has no manifest and is left alone: {left}"
                 if left.damaged:
                     self.damaged.append(_damaged(orphan, str(left)))
+                if left.unopened:
+                    self.unopened.append(self._unopened(orphan, str(left)))
             done.fates.append(Fate(orphan.target, orphan.key, said, published))
             log.warning("%s", done.fates[-1])
 
@@ -160,6 +180,9 @@ class _Target:
         for each in self.known:
             if each == _damaged(orphan, each.why):
                 raise _Left(each.why, damaged=True)
+        for one in self.known_unopened:
+            if one == self._unopened(orphan, one.why):
+                raise _Left(one.why, unopened=True)
         return backup_id
 
     def _publish(self, orphan: Stray, backup_id: BackupId) -> None:
@@ -178,7 +201,7 @@ class _Target:
             with self.fetch(self.storage, key) as path:
                 return read_whole(path, backup_id, self.progress, self.keys)
         except ConfigurationError as error:
-            raise _Left(error.what) from error
+            raise _Left(error.what, unopened=True) from error
         except Damaged as error:
             raise _Left(error.what, damaged=True) from error
         except (ObjectNotFound, NoSuchBackup) as error:
@@ -187,6 +210,9 @@ class _Target:
             raise
         except StorageFailed as error:
             raise _Left(f"it can't be read: {error}") from error
+
+    def _unopened(self, orphan: Stray, why: str) -> _Unopened:
+        return _Unopened(orphan.target, orphan.key, orphan.size, self.keys.fingerprint, why)
 
     def _size(self, key: str) -> int | None:
         try:
@@ -197,3 +223,23 @@ class _Target:
 
 def _damaged(orphan: Stray, why: str) -> DamagedArchive:
     return DamagedArchive(target=orphan.target, key=orphan.key, size=orphan.size, why=why, tool_version=__version__)
+
+
+def _read_unopened(path: Path) -> list[_Unopened]:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=list[_Unopened])
+    except FileNotFoundError:
+        return []
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        log.warning("%s can't be read, so archives that no key opens are looked at once more: %s", path, error)
+        return []
+
+
+def _write_unopened(path: Path, unopened: Sequence[_Unopened]) -> None:
+    try:
+        if not unopened:
+            path.unlink(missing_ok=True)
+        else:
+            write_whole(path, msgspec.json.encode(unopened))
+    except OSError as error:
+        log.warning("%s can't be written, so archives that no key opens are looked at once more: %s", path, error)

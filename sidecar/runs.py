@@ -47,9 +47,9 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     `backup` is the ID that was made, or that alone was verified or drilled; `targets` took it, `failed` tells of each
     other target why not; `lacks` names what was missing, unreadable, changed or left undone, `shrank` what the backup
-    before it had and this one has not. `keyed`: a verify had a key, `unopened` copies were encrypted and it looked into
-    none of them. `retries` counts the calls to targets that were made again. `told` are the
-    notices that were sent of it.
+    before it had and this one has not, `unpruned` why nobody knows that, so that nothing was pruned. `retries` counts
+    the calls to targets that were made again. A verify says whether it was `keyed`, and how many encrypted copies it
+    left `unopened`. `told` are the notices that were sent of it.
     """
 
     id: str
@@ -71,6 +71,7 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     failed: dict[str, str] = {}
     lacks: list[str] = []
     shrank: str | None = None
+    unpruned: str | None = None
     sent: int = 0
     pruned: int = 0
     keyed: bool = False

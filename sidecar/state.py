@@ -255,9 +255,14 @@ class State:
         return self.folder / self._reports
 
     @property
-    def last_manifest(self) -> Path:
-        """The file for the whole manifest of the last encrypted backup (`before`)."""
-        return self._folder / f"{self._instance}.last-manifest.json"
+    def manifests(self) -> Path:
+        """The folder for the whole manifest of the last encrypted backup (`before`)."""
+        return self._folder / f"{self._instance}.manifests"
+
+    @property
+    def unopened(self) -> Path:
+        """The file that tells which archives without a manifest no key has opened (`republish`)."""
+        return self._folder / f"{self._instance}.unopened.json"
 
     @property
     def journal(self) -> Path:

@@ -232,8 +232,19 @@ def test_it_is_switched_on_and_off_and_both_kinds_live_together(site: Site, key:
     rows = site.run("list", "--json").json()
     assert [row["encrypted"] for row in reversed(rows)] == [False, True, True, False, True]
     assert all(row["whole"] for row in site.run("verify", "--json", BACKUP_IDENTITY_FILE=str(key.file)).json())
+    before = site.shelf()
+    for at, day in ((1, "20200101"), (3, "20200102")):
+        old = re.sub(r"_[0-9]{8}T", f"_{day}T", made[at])
+        text = (site.backups / f"{made[at]}.json").read_text()
+        (site.backups / f"{old}.json").write_text(text.replace(made[at], old))
+        shutil.copy(site.backups / (made[at] + suffixes[at]), site.backups / (old + suffixes[at]))
+        (site.backups / f"{old}.proof.json").write_text('{"finished_at": "2020-01-03T00:00:00Z"}')
+    # The newest proven one would stay.
+    (site.backups / f"{made[4]}.proof.json").write_text('{"finished_at": "2026-01-03T00:00:00Z"}')
+    assert len(site.shelf()) == len(before) + 7
     ran = site.run("prune", RETENTION_DAYS="1", RETENTION_MIN_KEEP="1", **sealed)
     assert ran.code == 0, ran.said
+    assert site.shelf() == sorted([*before, f"{made[4]}.proof.json"])
 
 
 def test_what_the_encrypted_one_before_had_is_still_missed(sealed: Site) -> None:
@@ -353,6 +364,11 @@ def test_doctor_says_that_drills_by_themselves_lack_their_key(sealed: Site, key:
     assert ran.code == 0, ran.said
     here = next(row for row in ran.json() if row["what"] == "identity")
     assert ("drills need it" in here["seen"], here["mend"]) == (True, "")
+    other = str(age_key(key.file.parent, "other.txt").file)
+    ran = sealed.run("doctor", "--json", DRILL_SCHEDULE="0 5 * * 7", BACKUP_IDENTITY_FILE=other)
+    assert ran.code == 4, ran.said
+    here = next(row for row in ran.json() if row["what"] == "identity")
+    assert "drills by DRILL_SCHEDULE will fail" in here["seen"]
 
 
 def test_doctor_knows_whose_key_it_is(sealed: Site, key: Key, tmp_path: Path) -> None:

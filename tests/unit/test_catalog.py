@@ -3,6 +3,7 @@
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from hypothesis import given
@@ -371,3 +372,18 @@ def test_one_that_was_decrypted_or_encrypted_on_the_spot_is_told_by_its_manifest
     [found] = listing.backups
     assert found.encrypted is encrypted
     assert [stray.key for stray in listing.orphans] == [archive_key(backup_id(), encrypted=not encrypted)]
+
+
+def test_where_the_manifest_that_tells_them_apart_can_not_be_read_just_then_the_target_is_failed() -> None:
+    """Taken for the plain one a drill would find it damaged, and say so for ever."""
+
+    class Stumbling(MemoryStorage):
+        def open(self, key: str) -> BinaryIO:
+            raise StorageFailed("no answer")
+
+    storage = Stumbling("s3")
+    storage.put(manifest_key(backup_id()), encode(withhold(manifest_of(backup_id(), 7))))
+    for kind in (True, False):
+        storage.put(archive_key(backup_id(), encrypted=kind), b"archive")
+    with pytest.raises(StorageFailed, match="no answer"):
+        catalog([storage], "prod")

@@ -306,6 +306,14 @@ def test_a_backup_that_holds_less_says_so_whether_or_not_something_could_not_be_
 # ── Smaller ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def test_one_that_nobody_can_compare_is_told_in_its_own_words() -> None:
+    story = Story()
+    why = "BACKUP_STATE_DIR does not tell what the backup before held"
+    assert story.night(0, 0, unpruned=why) == ["unpruned"]
+    assert why in story.text
+    assert "holds less" not in story.text
+
+
 def test_a_much_smaller_backup_is_told_once_until_it_is_back_or_usual() -> None:
     story = Story()
     sizes = [100, 102, 104, 49, 49, 104, 49, *[49] * 12]

@@ -60,6 +60,15 @@ def test_one_that_holds_less_says_so_though_all_that_is_there_was_read() -> None
     assert run.summary.endswith("; holds less than the one before: tables of the backup before are gone: kimai2_tags")
 
 
+def test_one_that_nobody_can_compare_is_not_said_to_hold_less() -> None:
+    found = outcome()
+    found.unknown = "the manifest of the backup before can't be read, so nobody knows whether this one lacks something"
+    run = recorded(found)
+    assert (run.exit_code, run.shrank, run.unpruned) == (0, None, found.unknown)
+    assert f"nothing pruned: {found.unknown}" in run.summary
+    assert "holds less" not in run.summary
+
+
 def test_pruning_that_failed_is_named_and_no_target_is_said_to_be_missed() -> None:
     found = outcome()
     found.pruned = [Pruned("local"), Pruned("s3", failure=StorageFailed("s3 refuses to delete"))]

@@ -23,7 +23,7 @@ from sidecar.retention import Policy
 from sidecar.state import State
 from sidecar.storage.base import Source, Storage
 from tests.support.archives import SAMPLE, manifest_of, write_backup
-from tests.support.keys import age_key
+from tests.support.keys import age_encrypt, age_key
 from tests.support.memory_storage import MemoryStorage
 from tests.support.shelf import backup_id, shelve
 
@@ -183,6 +183,43 @@ def test_with_the_key_an_encrypted_one_gets_back_what_may_lie_beside_it(world: W
     text = world.keys()[manifest_key(MADE)]
     assert text == encode(msgspec.structs.replace(withhold(whole), archive=whole.archive))
     assert [file.path for file, _ in SAMPLE if file.path.encode() in text] == []
+
+
+def test_one_that_no_key_opens_is_named_each_time_and_fetched_once_for_each_set_of_keys(world: World) -> None:
+    ours, other = age_key(world.folder), age_key(world.folder, "other.txt")
+    mine, theirs = (Keyring(each.identity, lambda: world.folder, "f-") for each in (ours, other))
+    stored = archive_key(MADE, encrypted=True)
+    world.storage.put(stored, age_encrypt(b"content", ours.recipient))
+    told = []
+    for keys in (theirs, theirs, NO_KEYS, theirs):
+        world.keys_given = keys
+        told += [fate.said for fate in world.run().fates]
+    assert ["no key in BACKUP_IDENTITY opens" in said for said in told] == [True, True, False, True]
+    assert world.storage.opened == [stored]
+    assert other.identity.splitlines()[-1] not in world.state.unopened.read_text()
+    # Of another size it is another one, and other keys may open it.
+    world.storage.put(stored, age_encrypt(b"other content", ours.recipient))
+    world.keys_given = theirs
+    world.run()
+    assert world.storage.opened == [stored] * 2
+    world.keys_given = mine
+    [fate] = world.run().fates
+    assert "no key" not in fate.said
+    assert world.storage.opened == [stored] * 3
+    assert not world.state.unopened.exists()
+
+
+def test_a_memory_of_what_no_key_opens_that_can_not_be_read_costs_one_more_look(world: World) -> None:
+    ours, other = age_key(world.folder), age_key(world.folder, "other.txt")
+    world.storage.put(archive_key(MADE, encrypted=True), age_encrypt(b"content", ours.recipient))
+    world.keys_given = Keyring(other.identity, lambda: world.folder, "f-")
+    world.run()
+    world.state.unopened.write_bytes(b"[")
+    [fate] = world.run().fates
+    assert "no key in BACKUP_IDENTITY opens" in fate.said
+    assert len(world.storage.opened) == 2
+    world.run()
+    assert len(world.storage.opened) == 2
 
 
 def test_a_manifest_that_is_there_is_never_overwritten(world: World) -> None:
