@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from sidecar.database.server import QueryFailed, Session, quote_name, quote_text
 
@@ -69,10 +69,9 @@ def kill(session: Session, thread_ids: Iterable[int]) -> None:
         except QueryFailed as error:
             if error.code != _NO_SUCH_THREAD:
                 raise
-    listed = ", ".join(str(number) for number in numbers) or "0"
     deadline = time.monotonic() + KILL_DEADLINE
     while time.monotonic() < deadline:
-        if not session.query(f"SELECT ID FROM information_schema.PROCESSLIST WHERE ID IN ({listed})"):  # noqa: S608
+        if not any(number in numbers for number, _, _ in _connections(session)):
             return
         time.sleep(0.05)
     log.warning("the server still carries out a statement that was cut off")
@@ -80,11 +79,21 @@ def kill(session: Session, thread_ids: Iterable[int]) -> None:
 
 def at_work(session: Session) -> list[int]:
     """The other connections of one's own that carry out a statement in this database."""
-    rows = session.texts(
-        "SELECT ID FROM information_schema.PROCESSLIST "
-        "WHERE DB = DATABASE() AND ID <> CONNECTION_ID() AND COMMAND NOT IN ('Sleep', 'Daemon')"
-    )
-    return [int(number) for (number,) in rows if number]
+    own = int(session.value("SELECT CONNECTION_ID()") or 0)
+    return [
+        number
+        for number, database, command in _connections(session)
+        if database == session.database and number != own and command not in ("Sleep", "Daemon")
+    ]
+
+
+def _connections(session: Session) -> Iterator[tuple[int, str | None, str | None]]:
+    """Number, database and command of all connections that one may see.
+
+    On MySQL information_schema can't be asked while one of them carries out a statement with an emoji (error 3854).
+    """
+    for number, _, _, database, command, *_ in session.texts("SHOW PROCESSLIST"):
+        yield int(number or 0), database, command
 
 
 def drop(session: Session, objects: Iterable[tuple[str, str]]) -> None:

@@ -140,6 +140,8 @@ def test_the_backup_says_which_kimai_it_is_of(told: Told) -> None:
         "image": image,
         "image_digest": images.image_id(image),
         "git_revision": None,
+        # One that says nothing of itself: it has no composer.json.
+        "plugins": [{"folder": "DemoBundle", "name": None, "version": None, "requires": None}],
     }
     assert told.manifest["instance"] == "kimai"
 

@@ -245,7 +245,9 @@ _PROXY = "configs:\n  docker-proxy:\n    content: |\n"
 
 def _proxy_lines() -> list[str]:
     text = (images.ROOT / "compose.example.yml").read_text()
-    _, found, content = text.partition("    content: |\n")
+    _, _, configs = text.partition("\nconfigs:\n")
+    _, _, own = configs.partition("  docker-proxy:\n")
+    _, found, content = own.partition("    content: |\n")
     assert found
     return [line for line in content.splitlines(keepends=True) if not line.strip() or line.startswith("      ")]
 
