@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from pymysql.constants import ER
 
+from sidecar.brief import some
 from sidecar.database.server import QueryFailed, Session, quote_name
 from sidecar.manifest import Database
 
@@ -25,8 +26,8 @@ def unknown_to(session: Session, dump: Database) -> list[str]:
     known = {
         row[0] for row in session.texts("SELECT UPPER(ENGINE) FROM information_schema.ENGINES WHERE SUPPORT <> 'NO'")
     }
-    found = [f"collation {name} ({_some(of)})" for name, of in collations.items() if not _knows(session, name)]
-    found += [f"engine {name} ({_some(of)})" for name, of in engines.items() if name.upper() not in known]
+    found = [f"collation {name} ({some(of, _SHOWN)})" for name, of in collations.items() if not _knows(session, name)]
+    found += [f"engine {name} ({some(of, _SHOWN)})" for name, of in engines.items() if name.upper() not in known]
     if session.flavour == "mysql":
         found += [f"{each.kind} {each.name}" for each in dump.objects if each.kind in _MARIADBS_OWN]
     return found
@@ -49,8 +50,3 @@ def _knows(session: Session, collation: str) -> bool:
         # Any other refusal says that it knows the collation, which is of another character set.
         return error.code != ER.UNKNOWN_COLLATION
     return True
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

@@ -75,16 +75,15 @@ class Uploads:
         spare: deque[bytearray] = deque()
 
         def send(part: Span) -> None:
-            with self._bucket.explained(f"store {key}"):
-                if part.size > _IN_MEMORY:
-                    piece = Slice(descriptor, part, os.pread)
-                    upload.etags[part.number] = self._send_part(key, upload.id, part.number, piece)
-                    return
-                body = _room(spare, part.size)
-                if os.preadv(descriptor, [body], part.offset) != part.size:
-                    raise StorageFailed(f"what is to be stored as {key} has become shorter meanwhile")
-                upload.etags[part.number] = self._send_part(key, upload.id, part.number, body)
-                spare.append(body)
+            if part.size > _IN_MEMORY:
+                piece = Slice(descriptor, part, os.pread)
+                upload.etags[part.number] = self._send_part(key, upload.id, part.number, piece)
+                return
+            body = _room(spare, part.size)
+            if os.preadv(descriptor, [body], part.offset) != part.size:
+                raise StorageFailed(f"what is to be stored as {key} has become shorter meanwhile")
+            upload.etags[part.number] = self._send_part(key, upload.id, part.number, body)
+            spare.append(body)
 
         lacking = [part for part in spans(size) if part.number not in upload.etags]
         for _ in done_in_order(lacking, send, WORKERS):
