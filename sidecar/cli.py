@@ -180,7 +180,7 @@ def drill(
 
 
 @cli.command()
-@click.argument("reference", metavar="ID|latest|FILE.zip[.age]")
+@click.argument("reference", metavar="[ID|latest|FILE.zip[.age]]", required=False)
 @click.option("--only", type=click.Choice(["database", "files"]), help="Only the database, or only the files.")
 @click.option(
     "--accept-unknown-version", is_flag=True, help="Restore a zip that doesn't say which version of Kimai it is of."
@@ -191,37 +191,62 @@ def drill(
     help="Restore into another version of Kimai whose newest migration is the backup's, or beside other plugins.",
 )
 @click.option("--upgrade", is_flag=True, help="Let a newer Kimai migrate the database once it is loaded and compared.")
+@click.option("--replace", is_flag=True, help="Restore over a database in use, of which a safety backup is made first.")
+@click.option("--resume", is_flag=True, help="Bring a restore with --replace that was cut short to its end.")
+@click.option("--rollback", is_flag=True, help="Put back what was there before a --replace that was cut short.")
 @click.option("--discard-killed", is_flag=True, help="Drop what a killed restore made, though written to since.")
 @dry_run
 @instance
 def restore(
-    reference: str,
+    reference: str | None,
     only: Literal["database", "files"] | None,
     accept_unknown_version: bool,
     accept_version_mismatch: bool,
     upgrade: bool,
+    replace: bool,
+    resume: bool,
+    rollback: bool,
     discard_killed: bool,
     dry_run: bool,
     instance: str | None,
 ) -> None:
-    """Restore a backup into an empty database and Kimai's folder."""
-    from sidecar import outcomes
+    """Restore a backup into an empty database and Kimai's folder.
+
+    With --replace into a database in use as well. Until --resume or --rollback has ended one that was cut short, no
+    backup is made, health is red, and Kimai stays stopped.
+    """
+    from sidecar import outcomes, unfinished
     from sidecar import restore as use_case
     from sidecar.gate import Allowed
 
     if upgrade and only == "files":
         raise click.UsageError("--upgrade migrates a restored database, and --only files restores none")
+    if replace and only == "files":
+        raise click.UsageError("--only files needs no --replace: it doesn't look at the database")
+    if resume or rollback:
+        others = [only, accept_unknown_version, accept_version_mismatch, upgrade, replace, resume and rollback]
+        if reference or any(others) or (resume and discard_killed):
+            raise click.UsageError("--resume and --rollback take what the restore that was cut short was given")
+    elif not reference:
+        raise click.UsageError("which backup? Give an ID, `latest`, or the path of a zip")
     app = App.load(os.environ, instance)
     with nullcontext() if dry_run else app.recorded("restore") as run:
         with progress() as shown:
-            report = use_case.restore(
-                app.restore_job(run.watch(shown) if run else shown),
-                reference,
-                only=only,
-                allowed=Allowed(accept_unknown_version, accept_version_mismatch, upgrade),
-                discard_killed=discard_killed,
-                dry_run=dry_run,
-            )
+            job = app.restore_job(run.watch(shown) if run else shown)
+            if resume:
+                report = unfinished.resume(job, dry_run=dry_run)
+            elif rollback:
+                report = unfinished.rollback(job, discard=discard_killed, dry_run=dry_run)
+            else:
+                report = use_case.restore(
+                    job,
+                    reference or "",
+                    only=only,
+                    allowed=Allowed(accept_unknown_version, accept_version_mismatch, upgrade),
+                    replace=replace,
+                    discard_killed=discard_killed,
+                    dry_run=dry_run,
+                )
         if run:
             outcomes.of_restore(report, run)
     _print(tables.report(report))

@@ -14,7 +14,9 @@ from sidecar.errors import Refused
 from sidecar.fresh import find_fresh
 from sidecar.kimai.recovery import Leftover
 from sidecar.kimai.target import Target
-from sidecar.state import RestoreNote, State
+from sidecar.manifest import Database
+from sidecar.restore_note import RestoreNote
+from sidecar.state import State
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +32,10 @@ class Killed:
     @property
     def done(self) -> bool:
         """Everything was in place and settled: only tidying up is left."""
-        swapping = any(each.state == "swapping" for each in self.folders)
-        return self.note is not None and self.note.phase == "settled" and not swapping
+        if self.note is None or self.note.phase != "settled":
+            return False
+        # Into an empty database the files' own journal decides as well; over one in use the note alone does.
+        return self.note.replacing is not None or not any(each.state == "swapping" for each in self.folders)
 
     @property
     def objects(self) -> list[tuple[str, str]]:
@@ -86,7 +90,10 @@ def take_back(killed: Killed, state: State, connect: Connect, kimai: Target) -> 
         objects = killed.objects or [("table", MARKER)]
         take_back_database(connect, objects if killed.note.objects else [], ())
     for leftover in killed.folders:
-        kimai.recover(leftover.run_id)
+        if killed.done:
+            kimai.finish(leftover.run_id)
+        else:
+            kimai.recover(leftover.run_id)
     state.clear_restore_note()
 
 
@@ -130,3 +137,9 @@ def _is_unused(note: RestoreNote, connect: Connect) -> bool:
     # Foreign keys and other objects come last: where a definition lacks something, the load had not ended.
     unfinished = any(each.what != "rows" and each.what != "digest" for each in differences)
     return unfinished or not differences
+
+
+def is_as_expected(connect: Connect, expected: Database) -> bool:
+    """Whether the database is what a restore had made of it, row for row."""
+    with take(connect, 1) as snapshot:
+        return not compare(snapshot, expected)

@@ -102,8 +102,8 @@ def of_drill(found: "Drill", recording: "Recording") -> None:
 
 
 def of_restore(report: "Report", recording: "Recording") -> None:
-    """A restore: what was restored."""
-    recording.tell(0, f"{report.backup} is restored")
+    """A restore: what was restored, or rolled back."""
+    recording.tell(0, f"{report.backup} is {'rolled back' if report.is_rolled_back else 'restored'}")
 
 
 def _count(results: "Sequence[Pruned]") -> int:

@@ -12,12 +12,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
 from sidecar.errors import ConfigurationError, Locked, Refused, StorageFailed
-from sidecar.manifest import Database
+from sidecar.restore_note import RestoreNote
 
 log = logging.getLogger(__name__)
 
@@ -27,26 +26,6 @@ _POLL = 0.1
 _UNREADABLE = (OSError, msgspec.DecodeError, UnicodeDecodeError)
 _MOMENT = 10
 """Seconds that one may wait for another to write down what is damaged."""
-
-
-class RestoreNote(msgspec.Struct, kw_only=True):
-    """What a restore under way makes: enough for the next one to take it back after a kill.
-
-    `objects` are kind and name of what is, or is about to be, made in the database; `expected` is what it shall hold,
-    where the backup says so. `was_running`: Kimai's container ran before, and is to run again. `upgrading`: Kimai
-    migrates what was loaded, so that everything in the database is the restore's. From `settled` on the restore
-    counts as done.
-    """
-
-    backup: str
-    database: str
-    run_id: str
-    root: str
-    was_running: bool = False
-    upgrading: bool = False
-    phase: Literal["under way", "settled"] = "under way"
-    objects: list[list[str]] = []
-    expected: Database | None = None
 
 
 class DamagedArchive(msgspec.Struct, kw_only=True, frozen=True):
@@ -168,8 +147,8 @@ class State:
         note = self.restore_note()
         if note is not None and note.phase != "settled":
             raise Refused(
-                f"a restore of {note.backup} was killed: Kimai's database and files may be half restored",
-                mend=f"Run `kimai-backup restore {note.backup}` again: it takes back what that one made.",
+                f"a restore of {note.backup} was cut short: Kimai's database and files may be half restored",
+                mend=note.mend,
             )
 
     def restore_note(self) -> RestoreNote | None:

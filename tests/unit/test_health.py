@@ -15,11 +15,12 @@ from sidecar.errors import Exit
 from sidecar.health import Facts, Job, examine, judge
 from sidecar.history import History
 from sidecar.look import look
+from sidecar.restore_note import RestoreNote
 from sidecar.retention import Policy
 from sidecar.runs import Command, Run, Started
 from sidecar.schedule import Cron, Plan
 from sidecar.since import Since
-from sidecar.state import RestoreNote, State
+from sidecar.state import State
 from sidecar.status import Kept, Look, Shelf
 from sidecar.storage.local import LocalStorage
 
