@@ -70,7 +70,7 @@ def list_(as_json: bool, instance: str | None) -> None:
     """List the backups, newest first."""
     from sidecar.catalog import describe_all
 
-    app = App.load(os.environ, instance)
+    app = _load(instance)
     listing = _listing(app, instance)
     rows = describe_all(listing.backups, app.storages)
     _print(json.dumps(rows, indent=1) if as_json else tables.backups(rows, app.instance, listing.instances))
@@ -97,7 +97,7 @@ def show(reference: str, as_json: bool, instance: str | None) -> None:
     from sidecar.manifest import encode
     from sidecar.opening import manifest_inside
 
-    app = App.load(os.environ, instance)
+    app = _load(instance)
     found = app.find("show", reference)
     manifest = read_first_manifest(app.storages, found)
     if manifest.withheld is not None and app.targets.keys:
@@ -121,7 +121,7 @@ def verify(reference: str | None, as_json: bool, instance: str | None, run_id: s
     from sidecar import outcomes
     from sidecar import verify as use_case
 
-    app = App.load(os.environ, instance, run_id)
+    app = _load(instance, run_id)
     if instance is not None:
         _listing(app, instance)
     with app.recorded("verify", trigger) as run:
@@ -165,7 +165,7 @@ def drill(
 
     if reference and oldest:
         raise click.UsageError("give an ID or --oldest, not both")
-    app = App.load(os.environ, instance, run_id)
+    app = _load(instance, run_id)
     by_itself = trigger != "hand"
     with app.recorded("drill", trigger) as run:
         if reference or not (oldest or by_itself):
@@ -287,7 +287,7 @@ def doctor(notify: bool, as_json: bool) -> None:
     """
     from sidecar import doctor as use_case
 
-    app = App.load(os.environ)
+    app = _load()
     found = use_case.examine(app.doctor_job(notify=notify))
     rows = [tables.finding(each) for each in found]
     _print(json.dumps(rows, indent=1) if as_json else tables.findings(found))
@@ -376,10 +376,20 @@ def config(as_json: bool) -> None:
     """Show every setting in force, secrets hidden."""
     from sidecar.settings import describe
 
-    app = App.load(os.environ)
+    app = _load()
     rows = describe(app.settings)
     named = [dict(zip(("name", "value", "source"), row, strict=True)) for row in rows]
     _print(json.dumps(named, indent=1) if as_json else tables.settings(rows))
+
+
+def _load(instance: str | None = None, run_id: str | None = None) -> App:
+    """For what may go on while a restore that was cut short waits for its end: that one waits is said each time."""
+    app = App.load(os.environ, instance, run_id)
+    try:
+        app.state.refuse_cut_short("a look")
+    except KimaiBackupError as error:
+        log.warning("%s", error)
+    return app
 
 
 def _listing(app: App, instance: str | None) -> "Catalog":

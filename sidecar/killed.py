@@ -40,8 +40,10 @@ class Killed:
     @property
     def objects(self) -> list[tuple[str, str]]:
         """Kind and name of what may stand in the database by it."""
-        if self.note is None or self.done:
+        if self.note is None:
             return []
+        if self.done:
+            return [("table", MARKER)]
         return [*((kind, name) for kind, name in self.note.objects), ("table", MARKER)]
 
     def __bool__(self) -> bool:
@@ -63,7 +65,7 @@ def check_ours(killed: Killed, connect: Connect, database: str, *, files_only: b
     stands there is still the backup, row for row. `discard`: the admin says that it may. What Kimai's migrations have
     made is named in the note then, too.
     """
-    if not killed.objects or killed.note is None:
+    if killed.note is None or killed.done:
         return
     if killed.note.database != database:
         raise Refused(
@@ -87,8 +89,7 @@ def check_ours(killed: Killed, connect: Connect, database: str, *, files_only: b
 def take_back(killed: Killed, state: State, connect: Connect, kimai: Target) -> None:
     """Drop what the killed restore made, put its old files back, delete its folders; `check_ours` comes first."""
     if killed.note is not None:
-        objects = killed.objects or [("table", MARKER)]
-        take_back_database(connect, objects if killed.note.objects else [], ())
+        take_back_database(connect, killed.objects if killed.note.objects else [], ())
     for leftover in killed.folders:
         if killed.done:
             kimai.finish(leftover.run_id)

@@ -145,11 +145,23 @@ class State:
     def refuse_while_restoring(self) -> None:
         """Raise `Refused` where a restore was killed: what is there is neither the old instance nor the new one."""
         note = self.restore_note()
-        if note is not None and note.phase != "settled":
+        if note is not None and not note.is_settled:
             raise Refused(
                 f"a restore of {note.backup} was cut short: Kimai's database and files may be half restored",
                 mend=note.mend,
             )
+
+    def refuse_cut_short(self, doing: str) -> None:
+        """`refuse_while_restoring`, for who holds no lock: a restore that is under way right now is none."""
+        note = self.restore_note()
+        if note is None or note.is_settled:
+            return
+        try:
+            # Whoever restores holds the lock; it is asked for only where a note lies, as it could be in the way.
+            with self.lock(doing):
+                self.refuse_while_restoring()
+        except Locked:
+            return
 
     def restore_note(self) -> RestoreNote | None:
         """What a restore that was killed had made; None where none was."""

@@ -83,7 +83,7 @@ def test_a_state_folder_that_takes_no_file_is_named(job: Job, tmp_path: Path) ->
 def test_a_killed_restore_is_pending(job: Job) -> None:
     job.state.write_restore_note(note())
     [problem] = problems(job)
-    assert "was killed" in problem
+    assert "cut short" in problem
     assert "kimai-backup restore kimai_kimai_2.66.0_20261122T011000Z" in problem
 
 
