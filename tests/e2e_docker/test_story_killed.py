@@ -145,7 +145,7 @@ def test_a_restore_that_is_killed_is_known_of_and_taken_back_by_the_next(large: 
     assert running.returncode == 137
     refused = found.command("backup")
     assert refused.code == 8, refused.said
-    assert "was killed" in refused.errors[0]
+    assert "cut short" in refused.errors[0]
     assert found.command("health").code != 0
     ran = found.restore("latest")
     assert ran.code == 0, ran.said
