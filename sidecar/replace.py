@@ -56,9 +56,9 @@ def after_failure(job: Job, note: RestoreNote, rest: Rest, report: Report, error
     log.warning("the restore failed: %s", error)
     try:
         roll_back(job, note, rest, report)
-    except KimaiBackupError as second:
+    except Exception as second:  # noqa: BLE001 - whatever it is, the first error must tell what became of it
         log.error("what was there is not put back: %s", second)  # noqa: TRY400 - one line
-        _add(error, f"Nor could what was there before be put back ({second.what}). {note.mend}")
+        _add(error, f"Nor could what was there before be put back ({second}). {note.mend}")
     else:
         _add(error, "All is as it was before.")
 

@@ -1,6 +1,10 @@
 """A restore over a Kimai in use: saved first, replaced, and after any failure or kill wholly the new or the old one."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,9 +12,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.standin.install import set_fault
-from tests.support.cli import Ran, Site, make_site
+from tests.support.cli import Ran, Site, make_site, poll, without_rights
+from tests.support.keys import age_key
 from tests.support.killing import Point, kill_at
-from tests.support.servers import Server
+from tests.support.servers import Server, running
 
 
 class InUse(NamedTuple):
@@ -144,13 +149,17 @@ def test_without_a_place_for_the_safety_backup_nothing_is_touched(in_use: InUse)
     in_use.assert_old()
 
 
-def test_an_unreadable_file_is_not_replaced(in_use: InUse) -> None:
+def test_a_file_that_the_safety_backup_can_not_hold_is_not_replaced(in_use: InUse) -> None:
     site = in_use.site
-    (site.root / "var/data/secret.pdf").write_bytes(b"not for everybody")
-    point = Point("sidecar.making", "publish", 1, "before")
-    assert "var/data" not in kill_at(site, point, "restore", in_use.backup, "--replace")
-    assert site.run("restore", "--rollback").code == 0
-    assert (site.root / "var/data/secret.pdf").exists()
+    secret = site.root / "var/data/secret.pdf"
+    secret.write_bytes(b"not for everybody")
+    secret.chmod(0)
+    os.chown(secret, 12345, 12345)
+    ran = site.run("restore", in_use.backup, "--replace", prefix=without_rights())
+    refused(ran, "lacks var/data/secret.pdf, so nothing is replaced")
+    assert secret.read_bytes() == b"not for everybody"
+    secret.unlink()
+    assert (site.rows(), site.traces()) == (in_use.now[0], [])
 
 
 def test_another_restores_mark_is_heeded(in_use: InUse) -> None:
@@ -174,6 +183,51 @@ def test_a_kimai_that_does_not_come_up_gets_back_what_it_had(in_use: InUse, comm
     set_fault(site.root, None)
     in_use.assert_old()
     assert site.run("backup").code == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_puts_back_what_was_there(in_use: InUse, number: int) -> None:
+    site = in_use.site
+    set_fault(site.root, "hang kimai:user:list")
+    process = site.start("restore", in_use.backup, "--replace")
+    poll(lambda: phase(site) == "in place", "all is in place")
+    process.send_signal(number)
+    ran = site.ended(process)
+    assert ran.code == 130, ran.said
+    assert "All is as it was before." in ran.errors[0]
+    set_fault(site.root, None)
+    in_use.assert_old()
+
+
+def phase(site: Site) -> str | None:
+    """How far the journal says that it is."""
+    found = [json.loads(path.read_bytes()) for path in site.state.glob("*.restore.json")]
+    return found[0]["phase"] if found else None
+
+
+def test_a_fault_that_nobody_thought_of_puts_back_what_was_there(in_use: InUse) -> None:
+    """No error of ours: such as one of the file system's, in a place where none was expected."""
+    site = in_use.site
+    program = """
+import sidecar.restore_database
+from sidecar.__main__ import main
+real = sidecar.restore_database._compare
+def fails(*_):
+    sidecar.restore_database._compare = real
+    raise OSError(5, "Input/output error")
+sidecar.restore_database._compare = fails
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, "restore", in_use.backup, "--replace"],
+        env=site.environment,
+        capture_output=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert b"All is as it was before." in done.stderr
+    in_use.assert_old()
 
 
 # ── Killed ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -348,4 +402,68 @@ def test_a_safety_backup_that_is_gone_is_told_before_anything_is_dropped(in_use:
     assert site.rows() == before
     (site.folder / "away.zip").rename(site.backups / f"{safety}.zip")
     assert site.run("restore", "--rollback").code == 0
+    in_use.assert_old()
+
+
+# ── The server dies ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("end", ["--rollback", "--resume"])
+def test_a_server_that_dies_in_the_load_leaves_a_journal_and_both_ways_lead_on(tmp_path: Path, end: str) -> None:
+    with running("--innodb-flush-log-at-trx-commit=1") as server:
+        in_use = go_on(make_site(tmp_path, server, timesheets=5000))
+        site = in_use.site
+        process = site.start("restore", in_use.backup, "--replace")
+        poll(lambda: phase(site) == "under way" and "kimai2_since" not in site.objects(), "the old tables go")
+        server.kill()
+        ran = site.ended(process)
+        assert ran.code == 5, ran.said
+        assert "--resume" in ran.errors[0]
+        assert "--rollback" in ran.errors[0]
+        assert site.run("restore", end).code == 5
+        server.start_again()
+        assert site.run("backup").code == 8
+        ran = site.run("restore", end)
+        assert ran.code == 0, ran.said
+        (in_use.assert_old if end == "--rollback" else in_use.assert_new)()
+        site.end()
+
+
+# ── Encrypted ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def sealed(in_use: InUse, tmp_path: Path) -> tuple[InUse, dict[str, str]]:
+    """Backups are encrypted; the key is given only where it is said."""
+    (tmp_path / "elsewhere").mkdir()
+    key = age_key(tmp_path / "elsewhere")
+    in_use.site.extra["BACKUP_ENCRYPT_TO"] = key.recipient
+    return in_use, {"BACKUP_IDENTITY_FILE": str(key.file)}
+
+
+def test_a_safety_backup_is_encrypted_where_backups_are(sealed: tuple[InUse, dict[str, str]]) -> None:
+    in_use, key = sealed
+    site = in_use.site
+    ran = site.run("restore", in_use.backup, "--replace")
+    assert ran.code == 4, ran.said
+    assert "BACKUP_IDENTITY is not set" in ran.errors[0]
+    in_use.assert_old()
+    kill_at(site, LOADING, "restore", in_use.backup, "--replace", **key)
+    [safety] = in_use.safeties()
+    assert (site.backups / f"{safety}.zip.age").exists()
+    assert site.run("restore", "--rollback").code == 4
+    assert site.run("restore", "--rollback", **key).code == 0
+    in_use.assert_old()
+    assert site.run("restore", in_use.backup, "--replace", **key).code == 0
+    in_use.assert_new()
+
+
+def test_a_key_that_does_not_fit_is_found_out_before_anything_is_touched(
+    sealed: tuple[InUse, dict[str, str]], tmp_path: Path
+) -> None:
+    in_use, _ = sealed
+    (tmp_path / "other").mkdir()
+    other = age_key(tmp_path / "other")
+    ran = in_use.site.run("restore", in_use.backup, "--replace", BACKUP_IDENTITY_FILE=str(other.file))
+    assert ran.code == 4, ran.said
     in_use.assert_old()
