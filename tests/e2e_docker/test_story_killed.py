@@ -180,8 +180,7 @@ def test_a_database_that_dies_under_a_restore_leaves_kimai_running_and_the_next_
 def test_a_kimai_in_use_is_replaced_and_a_kill_is_ended_either_way(large: Large) -> None:
     """Until then no backup is made, `backup` is unhealthy, and Kimai stays stopped."""
     found = large.story
-    in_use = f"USE {found.database.name}; INSERT INTO kimai2_tags (name) VALUES ('since the backup')"
-    found.database.run(in_use)
+    found.database.query("INSERT INTO kimai2_tags (name) VALUES ('since the backup')")
     now = found.database.checksums()
     assert differences(large.checksums, now)
     for end, wanted in (("--rollback", now), ("--resume", large.checksums)):
