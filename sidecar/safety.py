@@ -35,12 +35,47 @@ def check_savable(job: Job, session: Session) -> None:
             f"a safety backup could not bring back all that is in {session.database}: {'; '.join(lost[:_SHOWN])}",
             mend="Give the user all rights on that database, or make a new one and restore into that.",
         )
+    coded = [f"{each.kind} {each.name}" for each in schema.objects if each.kind in ("trigger", "function")]
+    if coded and not _may_make_code(session):
+        raise Refused(
+            f"the server writes a binary log and lets the user make no trigger or function anew, "
+            f"and there is {', '.join(coded[:_SHOWN])}",
+            mend="As the server's administrator: SET GLOBAL log_bin_trust_function_creators = 1;",
+        )
+    if strangers := _of_others(session):
+        raise Refused(
+            f"MySQL lets only their definers, or SYSTEM_USER, drop what there is: {', '.join(strangers[:_SHOWN])}",
+            mend="Let the server's administrator drop these and make them anew with Kimai's user as DEFINER.",
+        )
     needed = rights.for_objects({each.kind for each in schema.objects})
     if lacking := rights.lacking(session, sorted(needed)):
         raise Refused(
             f"the database user lacks {', '.join(lacking)} on {session.database}: what is there could not be put back",
             mend=f"As the server's administrator: {rights.grant(session, lacking)}",
         )
+
+
+def _may_make_code(session: Session) -> bool:
+    """Without SUPER a server that writes a binary log refuses triggers and functions (1419), unless it trusts all."""
+    log, trust = session.texts("SELECT @@GLOBAL.log_bin, @@GLOBAL.log_bin_trust_function_creators")[0]
+    if (log, trust) != ("1", "0"):
+        return True
+    sql = "SELECT 1 FROM information_schema.USER_PRIVILEGES WHERE PRIVILEGE_TYPE = 'SUPER' LIMIT 1"
+    return bool(session.query(sql))
+
+
+def _of_others(session: Session) -> list[str]:
+    """Events and routines whose definer may be a system user: without that right MySQL drops none of his (1227)."""
+    if session.flavour != "mysql":
+        return []
+    found = session.texts(
+        "SELECT 'event', EVENT_NAME FROM information_schema.EVENTS "
+        "WHERE EVENT_SCHEMA = DATABASE() AND DEFINER <> CURRENT_USER() "
+        "UNION ALL SELECT LOWER(ROUTINE_TYPE), ROUTINE_NAME FROM information_schema.ROUTINES "
+        "WHERE ROUTINE_SCHEMA = DATABASE() AND DEFINER <> CURRENT_USER()"
+    )
+    sql = "SELECT 1 FROM information_schema.USER_PRIVILEGES WHERE PRIVILEGE_TYPE = 'SYSTEM_USER' LIMIT 1"
+    return [] if not found or session.query(sql) else [f"{kind} {name}" for kind, name in found]
 
 
 def identify(job: Job, allowed: Allowed) -> Kimai:
