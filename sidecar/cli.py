@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
 
 import click
@@ -182,6 +183,10 @@ def drill(
 @cli.command()
 @click.argument("reference", metavar="ID|latest|FILE.zip[.age]")
 @click.option("--only", type=click.Choice(["database", "files"]), help="Only the database, or only the files.")
+@click.option("--tables", "names", metavar="NAME[,NAME]", multiple=True, help="Only these tables, which are lost.")
+@click.option(
+    "--files", "paths", metavar="PATH", multiple=True, help="Only this file or folder, as far as it is lost."
+)
 @click.option(
     "--accept-unknown-version", is_flag=True, help="Restore a zip that doesn't say which version of Kimai it is of."
 )
@@ -197,6 +202,8 @@ def drill(
 def restore(
     reference: str,
     only: Literal["database", "files"] | None,
+    names: tuple[str, ...],
+    paths: tuple[str, ...],
     accept_unknown_version: bool,
     accept_version_mismatch: bool,
     upgrade: bool,
@@ -204,20 +211,30 @@ def restore(
     dry_run: bool,
     instance: str | None,
 ) -> None:
-    """Restore a backup into an empty database and Kimai's folder."""
-    from sidecar import outcomes
-    from sidecar import restore as use_case
-    from sidecar.gate import Allowed
+    """Restore a backup into an empty database and Kimai's folder.
 
-    if upgrade and only == "files":
-        raise click.UsageError("--upgrade migrates a restored database, and --only files restores none")
+    With --tables and --files, which may be given several times, only what was lost comes back, into a Kimai that is in
+    use: nothing that is there is touched.
+    """
+    from sidecar import outcomes
+    from sidecar.gate import Allowed
+    from sidecar.restore import restore as restore_all
+    from sidecar.restore_lost import restore_lost
+
+    is_partial = bool(names or paths)
+    if upgrade and (only == "files" or is_partial):
+        given = "--only files restores none" if only else "--tables and --files restore a part"
+        raise click.UsageError(f"--upgrade migrates a restored database, and {given}")
+    if only and is_partial:
+        raise click.UsageError("give --only, or name --tables and --files, not both")
     app = App.load(os.environ, instance)
     with nullcontext() if dry_run else app.recorded("restore") as run:
         with progress() as shown:
-            report = use_case.restore(
-                app.restore_job(run.watch(shown) if run else shown),
+            job = app.restore_job(run.watch(shown) if run else shown)
+            bring = partial(restore_lost, tables=names, files=paths) if is_partial else partial(restore_all, only=only)
+            report = bring(
+                job,
                 reference,
-                only=only,
                 allowed=Allowed(accept_unknown_version, accept_version_mismatch, upgrade),
                 discard_killed=discard_killed,
                 dry_run=dry_run,

@@ -14,6 +14,7 @@ from sidecar.errors import Refused
 from sidecar.fresh import find_fresh
 from sidecar.kimai.recovery import Leftover
 from sidecar.kimai.target import Target
+from sidecar.placed import check_placed, take_back_tables
 from sidecar.state import RestoreNote, State
 
 log = logging.getLogger(__name__)
@@ -61,11 +62,10 @@ def check_ours(killed: Killed, connect: Connect, database: str, *, files_only: b
     """
     if not killed.objects or killed.note is None:
         return
-    if killed.note.database != database:
-        raise Refused(
-            f"{killed} that went into {killed.note.database}, DATABASE_URL is {database}",
-            mend="Set DATABASE_URL to that database once more, so that it can be tidied up.",
-        )
+    check_same_database(killed.note, database)
+    if killed.note.places:
+        check_placed(killed.note, connect, killed.journal, tables=(), discard=discard)
+        return
     if files_only and killed.note.objects:
         raise Refused(
             f"{killed}, and its database has to be taken back first", mend="Restore without --only files once."
@@ -80,9 +80,22 @@ def check_ours(killed: Killed, connect: Connect, database: str, *, files_only: b
         claim(killed.note, connect)
 
 
-def take_back(killed: Killed, state: State, connect: Connect, kimai: Target) -> None:
+def check_same_database(note: RestoreNote, database: str) -> None:
+    """Raise `Refused` unless the killed restore went into this database."""
+    if note.database != database:
+        raise Refused(
+            f"a restore of {note.backup} was killed that went into {note.database}, DATABASE_URL is {database}",
+            mend="Set DATABASE_URL to that database once more, so that it can be tidied up.",
+        )
+
+
+def take_back(killed: Killed, state: State, connect: Connect, kimai: Target, *, discard: bool = False) -> None:
     """Drop what the killed restore made, put its old files back, delete its folders; `check_ours` comes first."""
-    if killed.note is not None:
+    if killed.note is not None and killed.note.places and not killed.done:
+        take_back_tables(killed.note, state, connect, (), discard=discard)
+        if killed.note.places:
+            raise Refused(f"{killed}, and what it brought was written to just now", mend="Run it again.")
+    elif killed.note is not None:
         objects = killed.objects or [("table", MARKER)]
         take_back_database(connect, objects if killed.note.objects else [], ())
     for leftover in killed.folders:

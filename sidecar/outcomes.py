@@ -103,7 +103,8 @@ def of_drill(found: "Drill", recording: "Recording") -> None:
 
 def of_restore(report: "Report", recording: "Recording") -> None:
     """A restore: what was restored."""
-    recording.tell(0, f"{report.backup} is restored")
+    what = f"{report.brought} of {report.backup}" if report.brought else report.backup
+    recording.tell(0, f"{what} is restored")
 
 
 def _count(results: "Sequence[Pruned]") -> int:

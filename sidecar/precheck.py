@@ -49,13 +49,13 @@ def check(
         checked.found += each.found
         checked.warnings += each.warnings
     if only != "files":
-        _check_url(job, checked)
+        check_url(job, checked)
         session = job.connect()
         try:
             fresh = find_fresh(session, passing_over)
             _check_rights(session, source)
             if source.manifest is not None:
-                _check_server(session, source.manifest.database, checked)
+                check_server(session, source.manifest.database, checked)
         finally:
             session.close()
         state = "freshly installed" if fresh else "empty"
@@ -68,7 +68,7 @@ def check(
     return checked
 
 
-def _check_url(job: Job, checked: Checked) -> None:
+def check_url(job: Job, checked: Checked) -> None:
     """Kimai must mean the same database as we do: its console and its web server would use another one."""
     named = None if job.is_own_url else job.kimai.own_database_url()
     if not named:
@@ -99,7 +99,8 @@ def _check_rights(session: Session, source: Source) -> None:
         )
 
 
-def _check_server(session: Session, backup: Database, checked: Checked) -> None:
+def check_server(session: Session, backup: Database, checked: Checked) -> None:
+    """Raise `Refused` for what the server doesn't take of the backup's."""
     if backup.largest_statement > session.packet_limit:
         raise Refused(
             f"the dump holds a statement of {backup.largest_statement} bytes, the server takes {session.packet_limit}",

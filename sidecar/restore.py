@@ -95,7 +95,7 @@ def _carry_out(job: Job, source: Source, only: Part | None, report: Report, rest
             loading(job, source, note, report) if only != "files" else nullcontext() as load,
             prepare_staging(job, source, note, report) if only != "database" else nullcontext() as staging,
             migrating(job, note),
-            _stopped_on_failure(rest),
+            stopped_on_failure(rest),
         ):
             if load is not None:
                 load_database(job, source, load, report)
@@ -105,11 +105,11 @@ def _carry_out(job: Job, source: Source, only: Part | None, report: Report, rest
                 begin_migrating(job, note)
             job.progress.phase("start Kimai")
             rest.start(migrating=allowed.upgrade)
-            _bring_up(job, only, report, allowed)
+            bring_up(job, only, report, allowed)
             tell_secret(job.kimai, source, report)
             if load is not None:
                 load.enable_events()
-            _settle(job, note, staging)
+            settle(job, note, staging)
             if staging is not None:
                 staging.clean_up()
                 for line in staging.notes:
@@ -127,7 +127,7 @@ def _carry_out(job: Job, source: Source, only: Part | None, report: Report, rest
 
 
 @contextmanager
-def _stopped_on_failure(rest: Rest) -> Iterator[None]:
+def stopped_on_failure(rest: Rest) -> Iterator[None]:
     """Nothing is taken back from under a Kimai that runs."""
     try:
         yield
@@ -140,7 +140,7 @@ def _stopped_on_failure(rest: Rest) -> Iterator[None]:
         raise
 
 
-def _settle(job: Job, note: RestoreNote, staging: Exchange | None) -> None:
+def settle(job: Job, note: RestoreNote, staging: Exchange | None) -> None:
     """From here on the restore counts: nothing that happens later may take it back, and no signal comes in between."""
     with undisturbed():
         note.phase = "settled"
@@ -156,7 +156,7 @@ def _settle(job: Job, note: RestoreNote, staging: Exchange | None) -> None:
             take_back_database(job.connect, [("table", MARKER)], ())
 
 
-def _bring_up(job: Job, only: Part | None, report: Report, allowed: Allowed) -> None:
+def bring_up(job: Job, only: Part | None, report: Report, allowed: Allowed) -> None:
     """What Kimai's documentation asks for after a restore, and the proof that code and database fit."""
     job.progress.phase("bring Kimai up")
     job.kimai.empty_cache()

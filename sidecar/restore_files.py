@@ -1,5 +1,7 @@
 """The files of a restore: staged beside what is there, exchanged for it, with what stays in force left alone."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from sidecar.archive.names import link_stays_inside, safe_path
@@ -25,28 +27,46 @@ def prepare_staging(job: Job, source: Source, note: RestoreNote, report: Report)
 def stage_files(job: Job, source: Source, staging: Exchange, report: Report) -> None:
     """Write every file of the backup to the staging area, then exchange all of them for what is there."""
     job.progress.phase("restore the files", total=sum(file.size for file in source.files))
-    owner = job.kimai.owner()
     alone = {*mounts_left_alone(job.kimai, source, job.database_url), *made_anew(job.kimai, source)}
+    owner = job.kimai.owner()
     for file in source.files:
-        if file.path in alone:
-            continue
-        if file.kind == "link":
-            target = file.target_bytes if file.target_bytes is not None else (file.target or "").encode()
-            if not link_stays_inside(safe_path(file.path), target):
-                report.note(f"link {file.path} leads outside of Kimai and is not restored")
-                continue
-        if file.kind != "file":
-            staging.write(_tame(file, owner))
-            continue
-        with source.open(file.path) as stream:
-            staging.write(_tame(file, owner), iter(lambda: stream.read(BLOCK), b""))
-        job.progress.advance(file.size)
+        if file.path not in alone:
+            _stage(job, source, file, file, owner, staging, report)
     staging.swap()
     count = sum(file.kind == "file" for file in source.files)
     report.step(f"{count} files are in place; what was there is set aside until Kimai has shown that it works")
     named = {file.path for file in source.files}
     for path in (path for path in staging.kept if path not in named):
         report.note(f"{path} is not in the backup and stays as it is")
+
+
+def stage_lost(job: Job, source: Source, lost: Mapping[str, File], staging: Exchange, report: Report) -> None:
+    """Bring back files that are lost: those of the backup by their path in it, each as what it is to be."""
+    job.progress.phase("restore the files", total=sum(file.size for file in lost.values()))
+    owner = job.kimai.owner()
+    there = {file.path: file for file in source.files}
+    for path, file in lost.items():
+        _stage(job, source, there[path], file, owner, staging, report)
+    staging.swap()
+    count = sum(file.kind != "folder" for file in lost.values())
+    report.step(f"{count} lost files are back in place; nothing else was touched")
+
+
+def _stage(
+    job: Job, source: Source, backed: File, file: File, owner: tuple[int, int], staging: Exchange, report: Report
+) -> None:
+    """Write one file of the backup to the staging area, as `file`, which may have another path."""
+    if file.kind == "link":
+        target = file.target_bytes if file.target_bytes is not None else (file.target or "").encode()
+        if not link_stays_inside(safe_path(file.path), target):
+            report.note(f"link {file.path} leads outside of Kimai and is not restored")
+            return
+    if file.kind != "file":
+        staging.write(_tame(file, owner))
+        return
+    with source.open(backed.path) as stream:
+        staging.write(_tame(file, owner), iter(lambda: stream.read(BLOCK), b""))
+    job.progress.advance(file.size)
 
 
 def _tame(file: File, owner: tuple[int, int]) -> File:

@@ -37,8 +37,8 @@ class Job:
 class Report:
     """What a restore did, or would do: its steps and what an admin should know, a sentence each.
 
-    `checked` are those of the steps that only looked; `upgraded`: Kimai has migrated the database. `on_change` is
-    called at each sentence.
+    `checked` are those of the steps that only looked; `upgraded`: Kimai has migrated the database; `brought`: what
+    alone was brought back, where that isn't all. `on_change` is called at each sentence.
     """
 
     backup: str
@@ -47,6 +47,7 @@ class Report:
     dry_run: bool = False
     checked: list[str] = field(default_factory=list)
     upgraded: bool = False
+    brought: str = ""
     on_change: Callable[[], None] = lambda: None
 
     def step(self, text: str) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import logging
 import os
 import re
+import shlex
 import signal
 import tempfile
 import time
@@ -34,8 +35,9 @@ class RestoreNote(msgspec.Struct, kw_only=True):
 
     `objects` are kind and name of what is, or is about to be, made in the database; `expected` is what it shall hold,
     where the backup says so. `was_running`: Kimai's container ran before, and is to run again. `upgrading`: Kimai
-    migrates what was loaded, so that everything in the database is the restore's. From `settled` on the restore
-    counts as done.
+    migrates what was loaded, so that everything in the database is the restore's. `places`, of a restore of some
+    tables: each one's name by that which it goes by until it is whole; once `placing`, one that is not there under
+    that has its own (`placed`). From `settled` on the restore counts as done.
     """
 
     backup: str
@@ -47,6 +49,14 @@ class RestoreNote(msgspec.Struct, kw_only=True):
     phase: Literal["under way", "settled"] = "under way"
     objects: list[list[str]] = []
     expected: Database | None = None
+    places: dict[str, str] = {}
+    placing: bool = False
+
+    @property
+    def again(self) -> str:
+        """The arguments of the command that takes back what this one made, and goes on."""
+        tables = [word for name in self.places.values() for word in ("--tables", name)]
+        return shlex.join(["restore", self.backup, *tables])
 
 
 class DamagedArchive(msgspec.Struct, kw_only=True, frozen=True):
@@ -169,7 +179,7 @@ class State:
         if note is not None and note.phase != "settled":
             raise Refused(
                 f"a restore of {note.backup} was killed: Kimai's database and files may be half restored",
-                mend=f"Run `kimai-backup restore {note.backup}` again: it takes back what that one made.",
+                mend=f"Run `kimai-backup {note.again}` again: it takes back what that one made.",
             )
 
     def restore_note(self) -> RestoreNote | None:

@@ -175,8 +175,9 @@ def report(found: "Report") -> str:
     notes = [f"! {note}" for note in found.notes]
     if found.dry_run:
         return "\n".join([f"  {step}" for step in found.steps] + notes)
-    then = "." if found.upgraded else "; then update."
-    last = f"{found.backup} is restored. Start the web server if you stopped it, sign in, look around{then}"
+    then = "." if found.upgraded or found.brought else "; then update."
+    what = f"{found.brought} of {found.backup}" if found.brought else found.backup
+    last = f"{what} is restored. Start the web server if you stopped it, sign in, look around{then}"
     return "\n".join([*notes, last])
 
 

@@ -87,6 +87,15 @@ def at_work(session: Session) -> list[int]:
     ]
 
 
+def carrying_out(session: Session, part: str) -> list[int]:
+    """The other connections of one's own whose statement holds this text."""
+    own = session.value("SELECT CONNECTION_ID()")
+    rows = session.texts("SHOW FULL PROCESSLIST")
+    return [
+        int(number or 0) for number, *_, info in (row[:8] for row in rows) if part in (info or "") and number != own
+    ]
+
+
 def _connections(session: Session) -> Iterator[tuple[int, str | None, str | None]]:
     """Number, database and command of all connections that one may see.
 
