@@ -184,9 +184,7 @@ def drill(
 @click.argument("reference", metavar="ID|latest|FILE.zip[.age]")
 @click.option("--only", type=click.Choice(["database", "files"]), help="Only the database, or only the files.")
 @click.option("--tables", "names", metavar="NAME[,NAME]", multiple=True, help="Only these tables, which are lost.")
-@click.option(
-    "--files", "paths", metavar="PATH", multiple=True, help="Only this file or folder, as far as it is lost."
-)
+@click.option("--files", "paths", metavar="PATH", multiple=True, help="Only this file or folder, as far as it is lost.")
 @click.option(
     "--accept-unknown-version", is_flag=True, help="Restore a zip that doesn't say which version of Kimai it is of."
 )

@@ -1,6 +1,7 @@
 """Which tables and files of a backup somebody means by the names on the command line, and what belongs to them."""
 
 import difflib
+import os
 import posixpath
 from collections.abc import Iterable, Sequence
 
@@ -9,7 +10,7 @@ from msgspec.structs import replace
 from sidecar.brief import some
 from sidecar.database.picked import trigger_table
 from sidecar.errors import UsageError
-from sidecar.kimai.beneath import is_within
+from sidecar.kimai.beneath import exact_path, is_within
 from sidecar.manifest import Database, File
 
 _NEAR = 3
@@ -52,7 +53,7 @@ def pick_files(given: Iterable[str], files: Sequence[File], root: str) -> list[F
     found: dict[str, File] = {}
     for text in given:
         path = _relative(text, root)
-        chosen = [file for file in files if path and is_within(file.path.encode(), path.encode())]
+        chosen = [file for file in files if path and _is_meant(file, os.fsencode(path))]
         if not chosen:
             raise UsageError(
                 f"the backup has no file or folder {text!r}{_near(path, _neighbours(path, files))}",
@@ -60,6 +61,11 @@ def pick_files(given: Iterable[str], files: Sequence[File], root: str) -> list[F
             )
         found |= {file.path: file for file in chosen}
     return list(found.values())
+
+
+def _is_meant(file: File, path: bytes) -> bool:
+    """Whether a file is at or below a path, as the manifest spells it or as it lies on the disk."""
+    return is_within(file.path.encode(), path) or is_within(exact_path(file), path)
 
 
 def folders_above(chosen: Iterable[File], files: Sequence[File]) -> list[File]:
@@ -77,21 +83,23 @@ def _relative(text: str, root: str) -> str:
     """A path as the manifest writes it: an absolute one below the root, one that ends with a slash, `./` before it."""
     path = posixpath.normpath(text) if text else ""
     if path.startswith("/"):
-        path = posixpath.relpath(path, root) if is_within(path.encode(), root.rstrip("/").encode()) else path
+        path = posixpath.relpath(path, root) if is_within(os.fsencode(path), os.fsencode(root.rstrip("/"))) else path
     return "" if path == "." else path
 
 
 def _neighbours(path: str, files: Sequence[File]) -> list[str]:
-    """What may have been meant: of the same name elsewhere, else in the folder or, without it, in the one above."""
+    """What may have been meant: of the same name elsewhere, else in the folder or, without it, in one above."""
     name = posixpath.basename(path)
     same = [file.path for file in files if posixpath.basename(file.path) == name]
-    folder = posixpath.dirname(path)
-    while not same:
-        same = [file.path for file in files if not folder or is_within(file.path.encode(), folder.encode())]
-        if not folder:
-            break
+    if same:
+        return same
+    folder = path.strip("/")
+    while folder:
         folder = posixpath.dirname(folder)
-    return same
+        inside = [file.path for file in files if _is_meant(file, os.fsencode(folder))]
+        if inside:
+            return inside
+    return [file.path for file in files]
 
 
 def _near(name: str, there: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from sidecar.archive.source import Source
 from sidecar.brief import some
 from sidecar.database import rights
 from sidecar.database.dump import MIGRATIONS, newest_migration
-from sidecar.database.objects import contents, marked
+from sidecar.database.objects import MARKER, contents, marked
 from sidecar.database.orphans import ForeignKey, foreign_keys, foreign_keys_of
 from sidecar.database.server import Session, quote_name
 from sidecar.errors import Refused
@@ -56,7 +56,7 @@ def check_tables(
         if marked(session) not in (None, "", mark):
             raise Refused(
                 f"another restore into {session.database} is under way, or was killed",
-                mend="Wait for it, or run it again on the machine that began it.",
+                mend=f"Run that again where it was begun; if there is none, drop the table {MARKER}.",
             )
         there = {name: kind for kind, name in contents(session) if name not in taken_back}
         _check_rights(session, tables)

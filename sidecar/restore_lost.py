@@ -102,6 +102,7 @@ def restore_lost(
             with tidying_undisturbed(), job.kimai.at_rest(was_running=was_running) as rest:
                 if killed:
                     take_back(killed, job.state, job.connect, job.kimai, discard=discard_killed)
+                    lost = _look_again(job, source, picked, lost, killed, report)
                 _carry_out(job, source, lost, report, rest, allowed)
         return report
 
@@ -147,7 +148,22 @@ def _check(
     if picked.tables is not None and source.manifest is not None:
         mark = killed.note.run_id if killed.note else None
         check_tables(job, source.manifest.database, picked.tables, taken_back, mark, checked)
-    return replace(picked, files=_lost_files(job, source, picked.files, checked)) if picked.files else picked
+    if not picked.files or killed.folders:  # `_look_again`
+        return picked
+    return replace(picked, files=_lost_files(job, source, picked.files, checked))
+
+
+def _look_again(job: Job, source: Source, picked: Lost, lost: Lost, killed: Killed, report: Report) -> Lost:
+    """Which files are lost could not be seen while those of a killed restore lay there."""
+    if not killed.folders or not picked.files:
+        return lost
+    checked = Checked()
+    files = _lost_files(job, source, picked.files, checked)
+    for line in checked.found:
+        report.step(line)
+    for line in checked.warnings:
+        report.note(line)
+    return replace(lost, files=files)
 
 
 def _lost_files(job: Job, source: Source, picked: dict[str, File], checked: Checked) -> dict[str, File]:

@@ -2,12 +2,12 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from contextlib import closing
 from typing import IO
 
 from sidecar.kimai.archived import members, tar_faults_named
-from sidecar.kimai.beneath import exact_path
+from sidecar.kimai.beneath import exact_path, parent_of
 from sidecar.kimai.containerfiles import ContainerFiles
 from sidecar.kimai.docker import NotThere
 from sidecar.kimai.lost import Compared, Seen
@@ -18,50 +18,41 @@ BLOCK = 1 << 20
 
 
 def compare_archived(
-    engine: ContainerFiles, container: str, root: str, files: Sequence[File], compared: Compared
+    engine: ContainerFiles, container: str, root: str, files: Iterable[File], compared: Compared
 ) -> None:
-    """Compare with what Docker gives of a container, in as few questions as the files have tops."""
-    there: dict[bytes, Seen] = {}
-    wanted = {exact_path(file) for file in files}
-    for top in _tops(wanted):
-        there |= dict(_archived(engine, container, root, top, wanted))
-    for file in files:
-        compared.add(file, there.get(exact_path(file)))
+    """Compare with what lies below a root in a container, a question for each file. Raises `Unreachable`.
+
+    Of a folder's answer only the beginning is read, which is the folder itself; what is below one that is lost isn't
+    asked for.
+    """
+    found: dict[bytes, Seen | None] = {}
+    for file in sorted(files, key=lambda file: exact_path(file).split(b"/")):
+        path = exact_path(file)
+        above, _ = parent_of(path)
+        found[path] = None if found.get(above, ("folder", None)) is None else _seen(engine, container, root, path)
+        compared.add(file, found[path])
 
 
-def _tops(paths: Iterable[bytes]) -> Iterator[bytes]:
-    """The paths that lie in no other one of them."""
-    last: bytes | None = None
-    for path in sorted(paths, key=lambda path: path.split(b"/")):
-        if last is None or not path.startswith(last + b"/"):
-            last = path
-            yield path
-
-
-def _archived(
-    engine: ContainerFiles, container: str, root: str, top: bytes, wanted: set[bytes]
-) -> Iterator[tuple[bytes, Seen]]:
-    name = os.fsdecode(top)
+def _seen(engine: ContainerFiles, container: str, root: str, path: bytes) -> Seen | None:
+    name = os.fsdecode(path)
     try:
         with engine.fetch(container, f"{root}/{name}") as stream:
-            for tar, member, exact in members(stream, name):
-                if exact in wanted:
-                    with tar_faults_named(name):
-                        content = tar.extractfile(member) if member.isreg() else None
-                        yield exact, _seen(member.isdir(), member.linkname if member.issym() else None, content)
+            for tar, member, _ in members(stream, name):
+                if member.isdir():
+                    return "folder", None
+                if member.issym():
+                    return "link", os.fsencode(member.linkname).hex()
+                with tar_faults_named(name):
+                    content = tar.extractfile(member) if member.isreg() else None
+                    return ("device", None) if content is None else ("file", _digest(content))
     except NotThere:
-        return
+        pass
+    return None
 
 
-def _seen(is_folder: bool, target: str | None, content: IO[bytes] | None) -> Seen:
-    if is_folder:
-        return "folder", None
-    if target is not None:
-        return "link", os.fsencode(target).hex()
-    if content is None:
-        return "device", None
+def _digest(content: IO[bytes]) -> str:
     digest = hashlib.sha256()
     with closing(content):
         while block := content.read(BLOCK):
             digest.update(block)
-    return "file", digest.hexdigest()
+    return digest.hexdigest()

@@ -1,5 +1,6 @@
 """One file lost, or a folder: it comes back as it was, and nothing that is there is touched."""
 
+import os
 import shutil
 from typing import Any
 
@@ -98,6 +99,17 @@ def test_nothing_is_written_through_a_link(site: Site) -> None:
     assert not (elsewhere / "2026-1.pdf").exists()
 
 
+@pytest.mark.parametrize("name", [b"%FF b.pdf", b"\xff b.pdf"])
+def test_a_name_that_is_no_utf8_may_be_given_as_it_is_or_as_the_manifest_spells_it(site: Site, name: bytes) -> None:
+    path = site.root / os.fsdecode(b"var/data/\xff b.pdf")
+    path.write_bytes(b"odd")
+    site.backup()
+    path.unlink()
+    ran = site.run("restore", "latest", "--files", os.fsdecode(b"var/data/" + name))
+    assert ran.code == 0, ran.said
+    assert path.read_bytes() == b"odd"
+
+
 @pytest.mark.parametrize(
     ("path", "near"),
     [
@@ -107,6 +119,7 @@ def test_nothing_is_written_through_a_link(site: Site) -> None:
         ("/etc/passwd", ""),
         (".", ""),
         ("", ""),
+        ("\udcff", ""),
         ("container.env", ""),
         ("database.sql", ""),
     ],

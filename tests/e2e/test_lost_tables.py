@@ -27,7 +27,8 @@ def everything(site: Site) -> tuple[Any, Any, Any]:
 def test_a_table_comes_back_row_for_row_and_nothing_else_is_touched(site: Site) -> None:
     made = site.backup()
     site.sql(
-        "INSERT INTO kimai2_customers (name, visible, country, currency, timezone) VALUES ('new', 1, 'DE', 'EUR', 'UTC')"
+        "INSERT INTO kimai2_customers (name, visible, country, currency, timezone) "
+        "VALUES ('new', 1, 'DE', 'EUR', 'UTC')"
     )
     (site.root / "var/data/new.pdf").write_bytes(b"since the backup")
     before = everything(site)
