@@ -5,11 +5,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sidecar.parts import Parts
+from sidecar.parts import Parts, own_instance
 
 if TYPE_CHECKING:
-    from sidecar import backup, daemon, doctor, drill, health, restore, tidy
-    from sidecar.catalog import Backup
+    from contextlib import AbstractContextManager
+
+    from sidecar import backup, daemon, doctor, drill, health, making, restore, tidy
+    from sidecar.archive.source import Source
+    from sidecar.catalog import Backup, Catalog
     from sidecar.clock import Clock
     from sidecar.report.progress import Progress
     from sidecar.status import Status
@@ -57,14 +60,37 @@ class App(Parts):
             keys=self.targets.keys,
         )
 
+    def safety_means(self, progress: "Progress") -> "making.Means":
+        """What a safety backup is made with: it is of the Kimai that is there, whosever backup is restored."""
+        from sidecar import making
+
+        return making.Means(
+            instance_name=own_instance(self.settings),
+            instance=self.site.kimai,
+            connect=self.servers.connect,
+            connections=self.settings.database_connections,
+            storages=self.storages,
+            spool=self.targets,
+            state=self.state,
+            progress=progress,
+            recipients=self.settings.backup_encrypt_to,
+        )
+
     def restore_job(self, progress: "Progress") -> "restore.Job":
         """What `restore` works with."""
         from sidecar import restore
         from sidecar.opening import open_backup
 
         fetch, folder, keys = self.targets.fetch, self.settings.backup_dir, self.targets.keys
+
+        def opened(named: str, listing: "Callable[[], Catalog]") -> "AbstractContextManager[Source]":
+            return open_backup(named, listing, lambda: self.storages, fetch, folder, keys)
+
         return restore.Job(
-            open_backup=lambda named: open_backup(named, self.catalog, lambda: self.storages, fetch, folder, keys),
+            open_backup=lambda named: opened(named, self.catalog),
+            reopen=lambda named: opened(named, lambda: self.catalog_of(named)),
+            means=lambda: self.safety_means(progress),
+            require_key=self.require_key,
             connect=self.servers.connect,
             connections=self.settings.database_connections,
             database_url=self.site.database_url,
@@ -75,6 +101,11 @@ class App(Parts):
             state=self.state,
             progress=progress,
         )
+
+    def require_key(self) -> None:
+        """Raise `ConfigurationError` where backups are encrypted and no identity is there to open them."""
+        if self.settings.backup_encrypt_to:
+            self.targets.keys.require("a safety backup")
 
     def drill_job(self, progress: "Progress") -> "drill.Job":
         """What `drill` works with. Raises `ConfigurationError` without a scratch server."""

@@ -1,62 +1,38 @@
 """Back up: read the version, pack database and files in one streaming zip, publish it on each target, prune."""
 
 import logging
-import os
 import time
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, tzinfo
-from io import FileIO
-from pathlib import Path
-
-import msgspec
+from datetime import UTC, datetime, tzinfo
 
 from sidecar import __version__
 from sidecar.archive.decrypting import NO_KEYS, Keyring
-from sidecar.archive.writer import write_archive
-from sidecar.before import Before, forget, lacks_of, look_back, remember
+from sidecar.before import lacks_of, look_back
 from sidecar.catalog import LOCAL
-from sidecar.database.dump import Dump, newest_migration
-from sidecar.database.server import DefinitionChanged
-from sidecar.database.snapshot import Connect, take
-from sidecar.errors import Exit, Refused, SpoolFailed, StorageFailed
-from sidecar.growing import Grown, Spool, grown
-from sidecar.kimai.instance import Instance
+from sidecar.database.dump import Dump
+from sidecar.database.snapshot import take
+from sidecar.errors import Exit, StorageFailed
 from sidecar.kimai.survey import Survey
-from sidecar.manifest import BackupId, Kimai, Manifest, withhold
+from sidecar.making import Means, make, new_id
+from sidecar.manifest import BackupId, Kimai, Manifest
 from sidecar.missed import send_missed
-from sidecar.names import archive_key
-from sidecar.pack import Pack
 from sidecar.prune import Pruned, prune
-from sidecar.publish import Published, publish
-from sidecar.report.progress import Progress
 from sidecar.republish import Republished, republish
 from sidecar.retention import Policy
-from sidecar.state import DamagedArchive, State, learnt
-from sidecar.storage.base import Fetch, Storage
+from sidecar.state import DamagedArchive, learnt
+from sidecar.storage.base import Fetch
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 3
-"""How often a dump is begun anew because a table was altered under its snapshot."""
 
+@dataclass(frozen=True, kw_only=True)
+class Job(Means):
+    """What a backup works with, beside what it is made with."""
 
-@dataclass(frozen=True)
-class Job:
-    """What a backup works with. `recipients`: what it is encrypted to with age, if to anybody."""
-
-    instance_name: str
-    instance: Instance
-    connect: Connect
-    connections: int
-    storages: Sequence[Storage]
-    spool: Spool
-    state: State
     policy_of: Callable[[str], Policy]
     fetch: Fetch
     tz: tzinfo
-    progress: Progress
-    recipients: Sequence[str] = ()
     keys: Keyring = NO_KEYS
 
 
@@ -119,21 +95,13 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
         before = look_back(job.storages, job.instance_name, job.state.manifests)
         _warn_of_plain(job, before.exposed)
         kimai = job.instance.identify()
-        backup_id = _new_id(job, kimai.version, before.taken)
-
-        def pack(spooled: Path) -> Manifest:
-            return _pack(job, backup_id, kimai, before, spooled)
-
-        key = archive_key(backup_id, encrypted=bool(job.recipients))
-        with grown(job.spool, job.storages, key, pack, needed=before.size) as archive:
-            _check_unchanged(job, archive.manifest)
-            published = _publish(job, archive)
-        outcome = Outcome(archive.manifest, published.targets, {**archive.failed, **published.failed})
+        made = make(job, new_id(job.instance_name, kimai.version, before.taken), kimai, before, job.instance.identify)
+        outcome = Outcome(made.manifest, made.targets, made.failed)
         _tell(outcome)
         _publish_again(job, outcome)
         rotten = _send_missed(job, outcome, lambda: time.monotonic() - began)
-        tables = {table.name for table in archive.manifest.database.tables}
-        outcome.shrank = before.what_is_gone(lacks_of(archive.manifest), tables)
+        tables = {table.name for table in made.manifest.database.tables}
+        outcome.shrank = before.what_is_gone(lacks_of(made.manifest), tables)
         outcome.unknown = before.why_unknown
         # Why old backups stay: this one missed a target, or lacks what the one before it had (invariant 2).
         failed = "a target failed" if outcome.failed else None
@@ -170,17 +138,6 @@ def _warn_of_plain(job: Job, exposed: int) -> None:
         )
 
 
-def _publish(job: Job, archive: Grown) -> Published:
-    """Of an encrypted one the manifest beside it withholds what the next backup asks for: this machine remembers it."""
-    manifest, memory = archive.manifest, job.state.manifests
-    if job.recipients:
-        manifest = withhold(manifest)
-        remember(memory, archive.manifest)
-    published = publish(archive.storages, manifest, archive.path, job.progress)
-    forget(memory, all_but=manifest.id if job.recipients else None)
-    return published
-
-
 def rehearse(job: Job, *, with_prune: bool = True) -> Rehearsal:
     """What a backup would read and its prune do, without writing anything."""
     kimai = job.instance.identify()
@@ -197,7 +154,7 @@ def rehearse(job: Job, *, with_prune: bool = True) -> Rehearsal:
         not_pruned = not_pruned or "a target failed"
     pruned: Sequence[Pruned] = ()
     if not_pruned is None:
-        coming = _new_id(job, kimai.version, before.taken)
+        coming = new_id(job.instance_name, kimai.version, before.taken)
         # One made within this very second moves the new ID on by one.
         now = max(datetime.now(UTC), coming.created_at)
         known = job.state.damaged_archives()
@@ -205,68 +162,6 @@ def rehearse(job: Job, *, with_prune: bool = True) -> Rehearsal:
             job.storages, job.instance_name, job.policy_of, now, job.tz, dry_run=True, coming=coming, damaged=known
         )
     return Rehearsal(kimai, survey, len(tables), again, pruned, not_pruned)
-
-
-def _new_id(job: Job, version: str, taken: Set[BackupId]) -> BackupId:
-    """An ID that no backup has yet, even where two runs end within one second."""
-    found = BackupId(job.instance_name, version, datetime.now(UTC).replace(microsecond=0))
-    while found in taken:
-        found = found._replace(created_at=found.created_at + timedelta(seconds=1))
-    return found
-
-
-def _pack(job: Job, backup_id: BackupId, kimai: Kimai, before: Before, spooled: Path) -> Manifest:
-    """Write the archive, beginning again where a table was altered under the snapshot."""
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            with take(job.connect, job.connections) as snapshot, _opened(spooled) as file:
-                job.progress.phase("database", unit="items")
-                dump = Dump(snapshot, tool_version=__version__, advance=job.progress.advance)
-                pack = Pack(backup_id, kimai, dump, job.instance, lambda: before.survey(job.instance), job.progress)
-                archive = write_archive(pack.entries(), file, job.recipients)
-                _sync(file.fileno(), spooled)
-                return msgspec.structs.replace(pack.manifest, archive=archive)
-        except DefinitionChanged as error:
-            if attempt == ATTEMPTS:
-                raise
-            log.warning("the dump begins again: %s", error)
-    raise AssertionError  # the last attempt returns or raises
-
-
-def _opened(path: Path) -> FileIO:
-    try:
-        return path.open("wb", buffering=0)
-    except OSError as error:
-        # A disk that went away since the file was made.
-        raise SpoolFailed(f"{path} can't be written: {error.strerror}", mend="Look at that disk.") from error
-
-
-def _sync(descriptor: int, path: Path) -> None:
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        # Where a file system finds room only now, and doesn't.
-        raise SpoolFailed(f"{path} can't be written: {error.strerror}", mend="Make room there.") from error
-
-
-def _check_unchanged(job: Job, manifest: Manifest) -> None:
-    """Version and newest migration must be the same after the dump: an update in between makes a backup of neither."""
-    version = job.instance.identify().version
-    if version != manifest.kimai.version:
-        raise Refused(
-            f"Kimai was updated during the backup, from {manifest.kimai.version} to {version}",
-            mend="Run the backup again once the update has ended.",
-        )
-    session = job.connect()
-    try:
-        migration = newest_migration(session)
-    finally:
-        session.close()
-    if migration != manifest.database.newest_migration:
-        raise Refused(
-            f"the database was migrated during the backup, from {manifest.database.newest_migration} to {migration}",
-            mend="Run the backup again once the update has ended.",
-        )
 
 
 def _tell(outcome: Outcome) -> None:

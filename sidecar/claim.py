@@ -2,7 +2,7 @@
 
 from sidecar.database.objects import at_work, contents, kill, marked
 from sidecar.database.snapshot import Connect
-from sidecar.state import RestoreNote
+from sidecar.restore_note import RestoreNote
 
 
 def claim(note: RestoreNote, connect: Connect) -> None:

@@ -71,7 +71,7 @@ def list_(as_json: bool, instance: str | None) -> None:
     """List the backups, newest first."""
     from sidecar.catalog import describe_all
 
-    app = App.load(os.environ, instance)
+    app = _load(instance)
     listing = _listing(app, instance)
     rows = describe_all(listing.backups, app.storages)
     _print(json.dumps(rows, indent=1) if as_json else tables.backups(rows, app.instance, listing.instances))
@@ -98,7 +98,7 @@ def show(reference: str, as_json: bool, instance: str | None) -> None:
     from sidecar.manifest import encode
     from sidecar.opening import manifest_inside
 
-    app = App.load(os.environ, instance)
+    app = _load(instance)
     found = app.find("show", reference)
     manifest = read_first_manifest(app.storages, found)
     if manifest.withheld is not None and app.targets.keys:
@@ -122,7 +122,7 @@ def verify(reference: str | None, as_json: bool, instance: str | None, run_id: s
     from sidecar import outcomes
     from sidecar import verify as use_case
 
-    app = App.load(os.environ, instance, run_id)
+    app = _load(instance, run_id)
     if instance is not None:
         _listing(app, instance)
     with app.recorded("verify", trigger) as run:
@@ -166,7 +166,7 @@ def drill(
 
     if reference and oldest:
         raise click.UsageError("give an ID or --oldest, not both")
-    app = App.load(os.environ, instance, run_id)
+    app = _load(instance, run_id)
     by_itself = trigger != "hand"
     with app.recorded("drill", trigger) as run:
         if reference or not (oldest or by_itself):
@@ -181,7 +181,7 @@ def drill(
 
 
 @cli.command()
-@click.argument("reference", metavar="ID|latest|FILE.zip[.age]")
+@click.argument("reference", metavar="[ID|latest|FILE.zip[.age]]", required=False)
 @click.option("--only", type=click.Choice(["database", "files"]), help="Only the database, or only the files.")
 @click.option("--tables", "names", metavar="NAME[,NAME]", multiple=True, help="Only these tables, which are lost.")
 @click.option("--files", "paths", metavar="PATH", multiple=True, help="Only this file or folder, as far as it is lost.")
@@ -194,52 +194,78 @@ def drill(
     help="Restore into another version of Kimai whose newest migration is the backup's, or beside other plugins.",
 )
 @click.option("--upgrade", is_flag=True, help="Let a newer Kimai migrate the database once it is loaded and compared.")
+@click.option("--replace", is_flag=True, help="Restore over a database in use, of which a safety backup is made first.")
+@click.option("--resume", is_flag=True, help="Bring a restore with --replace that was cut short to its end.")
+@click.option("--rollback", is_flag=True, help="Put back what was there before a --replace that was cut short.")
 @click.option("--discard-killed", is_flag=True, help="Drop what a killed restore made, though written to since.")
 @dry_run
 @instance
 def restore(
-    reference: str,
+    reference: str | None,
     only: Literal["database", "files"] | None,
     names: tuple[str, ...],
     paths: tuple[str, ...],
     accept_unknown_version: bool,
     accept_version_mismatch: bool,
     upgrade: bool,
+    replace: bool,
+    resume: bool,
+    rollback: bool,
     discard_killed: bool,
     dry_run: bool,
     instance: str | None,
 ) -> None:
     """Restore a backup into an empty database and Kimai's folder.
 
+    With --replace into a database in use as well. Until --resume or --rollback has ended one that was cut short, no
+    backup is made, health is red, and Kimai stays stopped.
+
     With --tables and --files, which may be given several times, only what was lost comes back, into a Kimai that is in
     use: nothing that is there is touched.
     """
-    from sidecar import outcomes
+    from sidecar import outcomes, unfinished
+    from sidecar import restore as use_case
     from sidecar.gate import Allowed
-    from sidecar.restore import restore as restore_all
     from sidecar.restore_lost import restore_lost
 
-    is_partial = bool(names or paths)
-    if upgrade and (only == "files" or is_partial):
-        given = "--only files restores none" if only else "--tables and --files restore a part"
-        raise click.UsageError(f"--upgrade migrates a restored database, and {given}")
-    if only and is_partial:
-        raise click.UsageError("give --only, or name --tables and --files, not both")
+    lost, accepted = bool(names or paths), accept_unknown_version or accept_version_mismatch or upgrade
+    _refuse_contradictions(only, lost=lost, upgrade=upgrade, replace=replace)
+    if resume or rollback:
+        if reference or only or lost or accepted or replace or (resume and (rollback or discard_killed)):
+            raise click.UsageError("--resume and --rollback take what the restore that was cut short was given")
+    elif not reference:
+        raise click.UsageError("which backup? Give an ID, `latest`, or the path of a zip")
     app = App.load(os.environ, instance)
     with nullcontext() if dry_run else app.recorded("restore") as run:
         with progress() as shown:
             job = app.restore_job(run.watch(shown) if run else shown)
-            bring = partial(restore_lost, tables=names, files=paths) if is_partial else partial(restore_all, only=only)
-            report = bring(
-                job,
-                reference,
-                allowed=Allowed(accept_unknown_version, accept_version_mismatch, upgrade),
-                discard_killed=discard_killed,
-                dry_run=dry_run,
-            )
+            if resume:
+                report = unfinished.resume(job, dry_run=dry_run)
+            elif rollback:
+                report = unfinished.rollback(job, discard=discard_killed, dry_run=dry_run)
+            else:
+                bring = partial(use_case.restore, only=only, replace=replace)
+                if lost:
+                    bring = partial(restore_lost, tables=names, files=paths)
+                report = bring(
+                    job,
+                    reference or "",
+                    allowed=Allowed(accept_unknown_version, accept_version_mismatch, upgrade),
+                    discard_killed=discard_killed,
+                    dry_run=dry_run,
+                )
         if run:
             outcomes.of_restore(report, run)
     _print(tables.report(report))
+
+
+def _refuse_contradictions(only: str | None, *, lost: bool, upgrade: bool, replace: bool) -> None:
+    if lost and (only or upgrade or replace):
+        raise click.UsageError("--tables and --files are all that comes back: no --only, --upgrade or --replace")
+    if upgrade and only == "files":
+        raise click.UsageError("--upgrade migrates a restored database, and --only files restores none")
+    if replace and only == "files":
+        raise click.UsageError("--only files needs no --replace: it doesn't look at the database")
 
 
 @cli.command()
@@ -277,7 +303,7 @@ def doctor(notify: bool, as_json: bool) -> None:
     """
     from sidecar import doctor as use_case
 
-    app = App.load(os.environ)
+    app = _load()
     found = use_case.examine(app.doctor_job(notify=notify))
     rows = [tables.finding(each) for each in found]
     _print(json.dumps(rows, indent=1) if as_json else tables.findings(found))
@@ -366,10 +392,20 @@ def config(as_json: bool) -> None:
     """Show every setting in force, secrets hidden."""
     from sidecar.settings import describe
 
-    app = App.load(os.environ)
+    app = _load()
     rows = describe(app.settings)
     named = [dict(zip(("name", "value", "source"), row, strict=True)) for row in rows]
     _print(json.dumps(named, indent=1) if as_json else tables.settings(rows))
+
+
+def _load(instance: str | None = None, run_id: str | None = None) -> App:
+    """For what may go on while a restore that was cut short waits for its end: that one waits is said each time."""
+    app = App.load(os.environ, instance, run_id)
+    try:
+        app.state.refuse_cut_short("a look")
+    except KimaiBackupError as error:
+        log.warning("%s", error)
+    return app
 
 
 def _listing(app: App, instance: str | None) -> "Catalog":

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from sidecar.errors import Exit, KimaiBackupError, Locked
+from sidecar.errors import Exit, KimaiBackupError
 from sidecar.runs import Run, Started
 from sidecar.schedule import Plan, oldest_allowed
 from sidecar.since import Since
@@ -86,7 +86,7 @@ def state_problems(state: State) -> list[str]:
     """What is wrong with the state folder, or was left in it by a restore that was killed."""
     try:
         state.check_writable()
-        _refuse_killed_restore(state)
+        state.refuse_cut_short("health")
     except KimaiBackupError as error:
         return [str(error)]
     return []
@@ -156,15 +156,3 @@ def _why(facts: Facts) -> str:
 def _local(at: datetime | None, facts: Facts) -> str:
     tz = facts.plan.cron.tz if facts.plan else UTC
     return f"{at.astimezone(tz):%Y-%m-%d %H:%M %Z}" if at else "never"
-
-
-def _refuse_killed_restore(state: State) -> None:
-    note = state.restore_note()
-    if note is None or note.phase == "settled":
-        return
-    try:
-        # Whoever restores right now holds the lock; it is asked for only where a note lies, as it could be in the way.
-        with state.lock("health"):
-            state.refuse_while_restoring()
-    except Locked:
-        return

@@ -14,8 +14,10 @@ from sidecar.errors import Refused
 from sidecar.fresh import find_fresh
 from sidecar.kimai.recovery import Leftover
 from sidecar.kimai.target import Target
+from sidecar.manifest import Database
 from sidecar.placed import check_placed, take_back_tables
-from sidecar.state import RestoreNote, State
+from sidecar.restore_note import RestoreNote
+from sidecar.state import State
 
 log = logging.getLogger(__name__)
 
@@ -31,14 +33,18 @@ class Killed:
     @property
     def done(self) -> bool:
         """Everything was in place and settled: only tidying up is left."""
-        swapping = any(each.state == "swapping" for each in self.folders)
-        return self.note is not None and self.note.phase == "settled" and not swapping
+        if self.note is None or self.note.phase != "settled":
+            return False
+        # Into an empty database the files' own journal decides as well; over one in use the note alone does.
+        return self.note.replacing is not None or not any(each.state == "swapping" for each in self.folders)
 
     @property
     def objects(self) -> list[tuple[str, str]]:
         """Kind and name of what may stand in the database by it."""
-        if self.note is None or self.done:
+        if self.note is None:
             return []
+        if self.done:
+            return [("table", MARKER)]
         return [*((kind, name) for kind, name in self.note.objects), ("table", MARKER)]
 
     def __bool__(self) -> bool:
@@ -60,7 +66,7 @@ def check_ours(killed: Killed, connect: Connect, database: str, *, files_only: b
     stands there is still the backup, row for row. `discard`: the admin says that it may. What Kimai's migrations have
     made is named in the note then, too.
     """
-    if not killed.objects or killed.note is None:
+    if killed.note is None or killed.done:
         return
     check_same_database(killed.note, database)
     if killed.note.places:
@@ -90,16 +96,21 @@ def check_same_database(note: RestoreNote, database: str) -> None:
 
 
 def take_back(killed: Killed, state: State, connect: Connect, kimai: Target, *, discard: bool = False) -> None:
-    """Drop what the killed restore made, put its old files back, delete its folders; `check_ours` comes first."""
+    """Drop what the killed restore made, put its old files back, delete its folders; `check_ours` comes first.
+
+    `discard`: tables that it put in place go although they were written to since.
+    """
     if killed.note is not None and killed.note.places and not killed.done:
         take_back_tables(killed.note, state, connect, (), discard=discard)
         if killed.note.places:
             raise Refused(f"{killed}, and what it brought was written to just now", mend="Run it again.")
     elif killed.note is not None:
-        objects = killed.objects or [("table", MARKER)]
-        take_back_database(connect, objects if killed.note.objects else [], ())
+        take_back_database(connect, killed.objects if killed.note.objects else [], ())
     for leftover in killed.folders:
-        kimai.recover(leftover.run_id)
+        if killed.done:
+            kimai.finish(leftover.run_id)
+        else:
+            kimai.recover(leftover.run_id)
     state.clear_restore_note()
 
 
@@ -143,3 +154,9 @@ def _is_unused(note: RestoreNote, connect: Connect) -> bool:
     # Foreign keys and other objects come last: where a definition lacks something, the load had not ended.
     unfinished = any(each.what != "rows" and each.what != "digest" for each in differences)
     return unfinished or not differences
+
+
+def is_as_expected(connect: Connect, expected: Database) -> bool:
+    """Whether the database is what a restore had made of it, row for row."""
+    with take(connect, 1) as snapshot:
+        return not compare(snapshot, expected)

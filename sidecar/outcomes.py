@@ -102,9 +102,9 @@ def of_drill(found: "Drill", recording: "Recording") -> None:
 
 
 def of_restore(report: "Report", recording: "Recording") -> None:
-    """A restore: what was restored."""
+    """A restore: what was restored, or rolled back."""
     what = f"{report.brought} of {report.backup}" if report.brought else report.backup
-    recording.tell(0, f"{what} is restored")
+    recording.tell(0, f"{what} is {'rolled back' if report.is_rolled_back else 'restored'}")
 
 
 def _count(results: "Sequence[Pruned]") -> int:

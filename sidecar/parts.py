@@ -76,7 +76,7 @@ class Parts:
             backup_state_dir=found.backup_state_dir.absolute(),
         )
         _refuse_loops(found)
-        name = instance or found.backup_instance or Site(found, (), Path()).project or DEFAULT_INSTANCE
+        name = instance or own_instance(found)
         if not _INSTANCE.fullmatch(name):
             raise UsageError(f"--instance {name}: only a-z, 0-9, _ and - may be in it")
         return cls(found, name, run_id)
@@ -148,6 +148,14 @@ class Parts:
 
         return catalog(self.storages, self.instance)
 
+    def catalog_of(self, reference: str) -> "Catalog":
+        """What lies on the targets of the instance whose backup that is, by its whole ID."""
+        from sidecar.catalog import catalog
+        from sidecar.manifest import BackupId
+
+        named = BackupId.parse(reference)
+        return catalog(self.storages, named.instance if named else self.instance)
+
     def find(self, command: "Referring", reference: str) -> "Backup":
         """The backup that the user of a command means."""
         from sidecar.references import find_for
@@ -198,6 +206,11 @@ class Parts:
         from sidecar.planned import Planned
 
         return Planned(self.settings, self.instance)
+
+
+def own_instance(found: Settings) -> str:
+    """What the backups of the Kimai that is meant are called by, whatever `--instance` says."""
+    return found.backup_instance or Site(found, (), Path()).project or DEFAULT_INSTANCE
 
 
 def _refuse_loops(found: Settings) -> None:

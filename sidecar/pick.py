@@ -25,6 +25,8 @@ def pick_tables(given: Iterable[str], database: Database) -> Database:
     """
     there = {table.name: table for table in database.tables}
     names = [name for text in given for name in _names(text, there)]
+    if not names:
+        raise UsageError("no table is named", mend="`kimai-backup show` lists a backup's tables.")
     unknown = [name for name in names if name not in there]
     if unknown:
         raise UsageError(

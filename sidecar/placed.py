@@ -15,7 +15,8 @@ from sidecar.database.objects import MARKER, carrying_out, contents, drop, kill,
 from sidecar.database.server import Session
 from sidecar.database.snapshot import Connect, take
 from sidecar.errors import Refused
-from sidecar.state import RestoreNote, State
+from sidecar.restore_note import RestoreNote
+from sidecar.state import State
 
 log = logging.getLogger(__name__)
 

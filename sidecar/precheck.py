@@ -7,15 +7,17 @@ from typing import Literal
 from sidecar.archive.source import Source
 from sidecar.database import rights
 from sidecar.database.fits import unknown_to
+from sidecar.database.objects import MARKER, contents
 from sidecar.database.server import Session, version_number
 from sidecar.database.url import parse
 from sidecar.errors import Refused
-from sidecar.fresh import find_fresh
+from sidecar.fresh import InUse, find_fresh
 from sidecar.gate import Allowed, check_version
 from sidecar.gate_plugins import check_plugins
 from sidecar.kept import made_anew, mounts_left_alone, moved_by_backup
 from sidecar.manifest import Database
 from sidecar.restore_job import Job
+from sidecar.safety import check_savable
 from sidecar.whose_secret import foresee
 
 _SHOWN = 3
@@ -24,10 +26,14 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 @dataclass
 class Checked:
-    """What the checks found in order, and what they found worth a warning."""
+    """What the checks found in order, and what they found worth a warning.
+
+    `in_use`: the database is, and is to be replaced.
+    """
 
     found: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    in_use: bool = False
 
 
 def check(
@@ -37,10 +43,13 @@ def check(
     only: Literal["database", "files"] | None,
     allowed: Allowed,
     passing_over: Collection[tuple[str, str]] = (),
+    replace: bool = False,
+    resumed: str | None = None,
 ) -> Checked:
     """Raise `Refused`, or `Unreachable`, at the first thing that a restore would run into.
 
     `passing_over`: kind and name of what a killed restore made, and a true run takes back before it looks.
+    `replace`: a database in use may be replaced; `resumed` is the mark of the restore that has begun to.
     """
     checked = Checked()
     passed = check_version(job.kimai, source, allowed, only=only)
@@ -52,13 +61,13 @@ def check(
         check_url(job, checked)
         session = job.connect()
         try:
-            fresh = find_fresh(session, passing_over)
+            state = "half replaced" if resumed else _state(job, session, passing_over, replace=replace)
+            checked.in_use = state == "in use"
             _check_rights(session, source)
             if source.manifest is not None:
                 check_server(session, source.manifest.database, checked)
         finally:
             session.close()
-        state = "freshly installed" if fresh else "empty"
         checked.found.append(f"database {job.redacted_url} is {state} and can be loaded into")
         checked.warnings += job.kimai.effects(source.manifest)
     checked.warnings += foresee(job.kimai, source)
@@ -66,6 +75,23 @@ def check(
     if only != "database":
         _check_files(job, source, checked)
     return checked
+
+
+def _state(job: Job, session: Session, passing_over: Collection[tuple[str, str]], *, replace: bool) -> str:
+    """What the database is. Raises `InUse` where it may not be replaced, `Refused` where it could not be put back."""
+    try:
+        fresh = find_fresh(session, passing_over)
+    except InUse:
+        if not replace:
+            raise
+        if ("table", MARKER) in contents(session) and ("table", MARKER) not in passing_over:
+            raise Refused(
+                f"database {session.database} bears the mark of a restore whose journal is not in BACKUP_STATE_DIR",
+                mend=f"End that restore first, with its BACKUP_STATE_DIR; or drop the table {MARKER}.",
+            ) from None
+        check_savable(job, session)
+        return "in use"
+    return "freshly installed" if fresh else "empty"
 
 
 def check_url(job: Job, checked: Checked) -> None:

@@ -7,28 +7,28 @@ from contextlib import contextmanager
 from sidecar.archive.source import Source
 from sidecar.database.compare import compare
 from sidecar.database.load import Load
-from sidecar.database.objects import MARKER, drop, mark
+from sidecar.database.objects import MARKER, clear, drop, mark, marked
 from sidecar.database.server import Session
 from sidecar.database.snapshot import take
 from sidecar.errors import Damaged
 from sidecar.fresh import find_fresh
 from sidecar.killed import take_back_database
 from sidecar.manifest import Database
-from sidecar.restore_job import Job, Report
-from sidecar.state import RestoreNote
+from sidecar.restore_job import BLOCK, Job, Report
+from sidecar.restore_note import RestoreNote
 from sidecar.undisturbed import hold
 
 log = logging.getLogger(__name__)
-
-BLOCK = 1 << 20
-"""Bytes of SQL read from the archive at once."""
 
 _SHOWN = 5
 
 
 @contextmanager
 def loading(job: Job, source: Source, note: RestoreNote, report: Report) -> Iterator[Load]:
-    """A load into the empty database; leaving by an error before all is settled takes away what it made."""
+    """A load into the database, emptied first; leaving by an error before all is settled takes away what it made.
+
+    But not where a database in use is replaced (`replace.roll_back`).
+    """
 
     def making(kind: str, name: str) -> None:
         if [kind, name] not in note.objects:
@@ -42,14 +42,15 @@ def loading(job: Job, source: Source, note: RestoreNote, report: Report) -> Iter
         job.state.write_restore_note(note)
         session = job.connect()
         try:
-            mark(session, note.run_id)
-            _make_room(session, report)
+            if marked(session) != note.run_id:
+                mark(session, note.run_id)
+            _make_room(session, note, report)
         finally:
             session.close()
         yield load
     except BaseException:
         hold()
-        if note.phase != "settled":
+        if note.phase != "settled" and note.replacing is None:
             log.warning("taking back what was loaded into %s", job.redacted_url)
             take_back_database(job.connect, [(kind, name) for kind, name in note.objects], [load.thread_id])
             # What anybody makes from now on is not ours.
@@ -61,8 +62,14 @@ def loading(job: Job, source: Source, note: RestoreNote, report: Report) -> Iter
         report.note(line)
 
 
-def _make_room(session: Session, report: Report) -> None:
-    """Drop what an installation made and nobody has used; asked again now, as somebody may have come meanwhile."""
+def _make_room(session: Session, note: RestoreNote, report: Report) -> None:
+    """Drop what a safety backup holds, or what an installation made and nobody has used.
+
+    The latter is asked again now, as somebody may have come meanwhile.
+    """
+    if note.replacing is not None:
+        report.step(f"what was in the database is dropped: {clear(session)} objects, which the safety backup holds")
+        return
     fresh = find_fresh(session, [("table", MARKER)])
     if fresh:
         drop(session, fresh)
@@ -88,6 +95,18 @@ def load_database(job: Job, source: Source, load: Load, report: Report) -> None:
         report.note("the database can't be compared: the zip doesn't say what was in it")
         return
     _compare(job, source.manifest.database, report)
+
+
+def load_anew(job: Job, source: Source, report: Report) -> None:
+    """Load into a database in which nothing stands but the mark, compare, and let events run."""
+    load = Load(job.connect, job.connections, advance=job.progress.advance)
+    try:
+        load_database(job, source, load, report)
+        load.enable_events()
+    finally:
+        load.close()
+    for line in load.loaded.warnings:
+        report.note(line)
 
 
 def _compare(job: Job, expected: Database, report: Report) -> None:

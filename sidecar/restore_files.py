@@ -9,11 +9,8 @@ from sidecar.archive.source import Source
 from sidecar.kept import made_anew, mounts_left_alone, moved_by_backup, settings_beside
 from sidecar.kimai.target import Exchange
 from sidecar.manifest import File
-from sidecar.restore_job import Job, Report
-from sidecar.state import RestoreNote
-
-BLOCK = 1 << 20
-"""Bytes of a file read from the archive at once."""
+from sidecar.restore_job import BLOCK, Job, Report
+from sidecar.restore_note import RestoreNote
 
 
 def prepare_staging(job: Job, source: Source, note: RestoreNote, report: Report) -> Exchange:

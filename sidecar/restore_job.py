@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 from sidecar.archive.source import Source
 from sidecar.database.snapshot import Connect
 from sidecar.kimai.target import Target
+from sidecar.making import Means
 from sidecar.report.progress import Progress
 from sidecar.state import State
 
 log = logging.getLogger(__name__)
+
+BLOCK = 1 << 20
+"""Bytes of SQL, or of a file, read from the archive at once."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,8 @@ class Job:
     """What a restore works with. `open_backup` finds, fetches and opens what the user named.
 
     `is_own_url`: the database's URL is Kimai's own. `kimai_url`: where its web pages are, None where nobody said.
+    `reopen` takes whole IDs, of any instance, and paths; `means` are what a safety backup is made with, and
+    `require_key` raises `ConfigurationError` where that could not be read back without a key.
     """
 
     open_backup: Callable[[str], AbstractContextManager[Source]]
@@ -29,6 +35,9 @@ class Job:
     kimai: Target
     is_own_url: bool
     kimai_url: str | None
+    reopen: Callable[[str], AbstractContextManager[Source]]
+    means: Callable[[], Means]
+    require_key: Callable[[], None]
     state: State
     progress: Progress
 
@@ -37,8 +46,9 @@ class Job:
 class Report:
     """What a restore did, or would do: its steps and what an admin should know, a sentence each.
 
-    `checked` are those of the steps that only looked; `upgraded`: Kimai has migrated the database; `brought`: what
-    alone was brought back, where that isn't all. `on_change` is called at each sentence.
+    `checked` are those of the steps that only looked; `upgraded`: Kimai has migrated the database. `safety`
+    is the ID of the backup of what was there; `brought` says what alone was brought back, where that isn't all.
+    `on_change` is called at each sentence.
     """
 
     backup: str
@@ -47,7 +57,9 @@ class Report:
     dry_run: bool = False
     checked: list[str] = field(default_factory=list)
     upgraded: bool = False
+    safety: str | None = None
     brought: str = ""
+    is_rolled_back: bool = False
     on_change: Callable[[], None] = lambda: None
 
     def step(self, text: str) -> None:

@@ -4,12 +4,12 @@ import secrets
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
-from typing import Literal
 
 import msgspec
 
 from sidecar.archive.source import Source
 from sidecar.brief import some
+from sidecar.carry_out import Part, Wish, bring_up, settle, stopped_on_failure
 from sidecar.database.load import Load
 from sidecar.errors import Refused
 from sidecar.gate import Allowed
@@ -22,12 +22,12 @@ from sidecar.pick import folders_above, pick_files, pick_tables
 from sidecar.placed import check_placed
 from sidecar.precheck import Checked
 from sidecar.precheck_lost import check_gate, check_tables
-from sidecar.restore import RULE, bring_up, settle, stopped_on_failure
+from sidecar.restore import RULE
 from sidecar.restore_files import stage_lost
 from sidecar.restore_job import Job, Report
+from sidecar.restore_note import RestoreNote
 from sidecar.restore_report import reported
 from sidecar.restore_tables import bring, bringing
-from sidecar.state import RestoreNote
 from sidecar.undisturbed import tidying_undisturbed
 from sidecar.whose_secret import tell as tell_secret
 
@@ -53,7 +53,7 @@ class Lost:
         return some([*self.names, *files], _SHOWN)
 
     @property
-    def only(self) -> Literal["database", "files"]:
+    def only(self) -> Part:
         """Which half of Kimai it belongs to, for what is asked of Kimai afterwards."""
         return "database" if self.tables else "files"
 
@@ -124,13 +124,13 @@ def _pick(job: Job, source: Source, tables: Sequence[str], files: Sequence[str])
 def _check_killed(job: Job, killed: Killed, tables: Collection[str], *, discard: bool) -> list[str]:
     """The tables that a killed restore of tables put in place and that go first. Raises `Refused` as `check_placed`."""
     note = killed.note
+    if note is not None and note.replacing is not None and note.is_between:
+        raise Refused(f"a restore of {note.backup} over what was there was cut short", mend=note.mend)
     if note is None or killed.done or not (note.objects or note.places):
         return []
     check_same_database(note, job.redacted_url)
     if not note.places:
-        raise Refused(
-            f"{killed}, of the whole database", mend=f"Run `kimai-backup {note.again}` again first: it takes that back."
-        )
+        raise Refused(f"{killed}, of the whole database", mend=note.mend)
     return check_placed(note, job.connect, killed.journal, tables=tables, discard=discard)
 
 
@@ -226,7 +226,7 @@ def _carry_out(job: Job, source: Source, lost: Lost, report: Report, rest: Rest,
                 stage_lost(job, source, lost.files, staging, report)
             job.progress.phase("start Kimai")
             rest.start()
-            bring_up(job, lost.only, report, allowed)
+            bring_up(job, Wish(lost.only, allowed), report)
             if any(path.startswith(".env") or path == GENERATED_FILE for path in lost.files):
                 tell_secret(job.kimai, source, report)
             settle(job, note, staging)
@@ -236,7 +236,7 @@ def _carry_out(job: Job, source: Source, lost: Lost, report: Report, rest: Rest,
                     report.note(line)
     except BaseException:
         # One that is settled stays: the next restore then only tidies up.
-        if note.phase == "settled" or note.objects or note.places or find_killed(job.state, job.kimai).folders:
+        if note.is_settled or note.objects or note.places or find_killed(job.state, job.kimai).folders:
             job.state.write_restore_note(note)
         else:
             job.state.clear_restore_note()

@@ -15,14 +15,11 @@ from sidecar.database.snapshot import take
 from sidecar.errors import Damaged, Refused
 from sidecar.manifest import Database
 from sidecar.placed import own_names, take_back_tables
-from sidecar.restore_job import Job, Report
-from sidecar.state import RestoreNote
+from sidecar.restore_job import BLOCK, Job, Report
+from sidecar.restore_note import RestoreNote
 from sidecar.undisturbed import hold
 
 log = logging.getLogger(__name__)
-
-BLOCK = 1 << 20
-"""Bytes of SQL read from the archive at once."""
 
 _SHOWN = 5
 
@@ -46,7 +43,7 @@ def bringing(
         yield load
     except BaseException:
         hold()
-        if note.phase != "settled":
+        if not note.is_settled:
             log.warning("taking back what was brought into %s", job.redacted_url)
             take_back_tables(note, job.state, job.connect, [load.thread_id])
         raise

@@ -10,15 +10,13 @@ import msgspec
 
 from sidecar import secret, values
 from sidecar.errors import ConfigurationError
+from sidecar.given import Problem, Source, find, may_be_shown
 from sidecar.secret import Secret
 from sidecar.values import Listen
-
-Source = Literal["default", "environment", "file"]
 
 _Checks = Mapping[Callable[[str], Any], Callable[[Any], object]]
 """By the reader of a setting, what looks at the value that it has read."""
 
-_FILE_LIMIT = 1 << 20
 _PREFIXES = ("BACKUP_", "VERIFY_", "RETENTION_", "S3_", "DATABASE_", "DRILL_", "KIMAI_", "NOTIFY_", "HEARTBEAT_")
 
 
@@ -132,8 +130,8 @@ def _read_all(
     problems: list[str] = []
     for field in fields:
         try:
-            text, source = _find(field.upper(), environment)
-        except _Problem as problem:
+            text, source = find(field.upper(), environment)
+        except Problem as problem:
             problems.append(str(problem))
             sources[field] = "file"
             continue
@@ -142,7 +140,7 @@ def _read_all(
         sources[field] = source
         try:
             read[field] = _read(field, text, source, checks)
-        except _Problem as problem:
+        except Problem as problem:
             problems.append(str(problem))
     return read, sources, problems
 
@@ -181,62 +179,22 @@ def misspelt(environment: Mapping[str, str]) -> list[str]:
     return warnings
 
 
-class _Problem(Exception):
-    """A line of the one error: name, value, what is allowed."""
-
-
-def _find(name: str, environment: Mapping[str, str]) -> tuple[str, Source]:
-    text = environment.get(name, "")
-    file = environment.get(f"{name}_FILE", "").strip()
-    if not file:
-        return (text if text.strip() else "", "environment" if name in environment else "default")
-    if text.strip():
-        raise _Problem(f"{name} and {name}_FILE are both set: unset one of them")
-    try:
-        return _content(file), "file"
-    except ValueError as error:
-        # Whoever mistakes NAME_FILE for NAME puts the secret itself there.
-        shown = f"is {file!r}" if file.startswith(("/", "./", "../")) and _may_be_shown(file) else "(value hidden)"
-        raise _Problem(f"{name}_FILE {shown}: must be {error}") from None
-
-
-def _content(file: str) -> str:
-    try:
-        with values.readable_file(file).open("rb") as stream:
-            text = stream.read(_FILE_LIMIT + 1).decode()
-    except OSError as error:
-        raise ValueError(f"a file that can be read ({error.strerror})") from error
-    except UnicodeDecodeError:
-        raise ValueError("a file of UTF-8 text") from None
-    if len(text) > _FILE_LIMIT:
-        raise ValueError("a file of at most 1 MiB")
-    # An empty file is a secret that was never written; taken for "none" it would turn encryption off unseen.
-    if not text.strip():
-        raise ValueError("a file with something in it (for none, unset it)")
-    return re.sub(r"\r?\n\Z", "", text)
-
-
 def _read(field: str, text: str, source: Source, checks: _Checks) -> Any:
     if not text:
         return _WHEN_EMPTY[field]
     reader = _READERS[field]
     # A file may be the wrong one, and its content a secret.
-    is_open = reader not in _SECRET_READERS and source != "file" and _may_be_shown(text)
+    is_open = reader not in _SECRET_READERS and source != "file" and may_be_shown(text)
     value = f"is {text[:200]!r}" if is_open else "(value hidden)"
     try:
         found = reader(text if reader is Secret else text.strip())
         if reader in checks:
             checks[reader](found)
     except ConfigurationError as error:
-        raise _Problem(f"{field.upper()} {value}: {error}") from None
+        raise Problem(f"{field.upper()} {value}: {error}") from None
     except ValueError as error:
-        raise _Problem(f"{field.upper()} {value}: must be {error}") from None
+        raise Problem(f"{field.upper()} {value}: must be {error}") from None
     return found
-
-
-def _may_be_shown(text: str) -> bool:
-    """Whether a wrong value looks harmless: no URL with a password in it, no private key in the wrong place."""
-    return not re.search(r"@|SECRET-KEY|PRIVATE KEY", text, re.IGNORECASE)
 
 
 def _contradictions(given: Mapping[str, Source]) -> Iterator[str]:

@@ -5,7 +5,6 @@ import hashlib
 import logging
 import os
 import re
-import shlex
 import signal
 import tempfile
 import time
@@ -13,12 +12,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
 from sidecar.errors import ConfigurationError, Locked, Refused, StorageFailed
-from sidecar.manifest import Database
+from sidecar.restore_note import RestoreNote
 
 log = logging.getLogger(__name__)
 
@@ -28,35 +26,6 @@ _POLL = 0.1
 _UNREADABLE = (OSError, msgspec.DecodeError, UnicodeDecodeError)
 _MOMENT = 10
 """Seconds that one may wait for another to write down what is damaged."""
-
-
-class RestoreNote(msgspec.Struct, kw_only=True):
-    """What a restore under way makes: enough for the next one to take it back after a kill.
-
-    `objects` are kind and name of what is, or is about to be, made in the database; `expected` is what it shall hold,
-    where the backup says so. `was_running`: Kimai's container ran before, and is to run again. `upgrading`: Kimai
-    migrates what was loaded, so that everything in the database is the restore's. `places`, of a restore of some
-    tables: each one's name by that which it goes by until it is whole; once `placing`, one that is not there under
-    that has its own (`placed`). From `settled` on the restore counts as done.
-    """
-
-    backup: str
-    database: str
-    run_id: str
-    root: str
-    was_running: bool = False
-    upgrading: bool = False
-    phase: Literal["under way", "settled"] = "under way"
-    objects: list[list[str]] = []
-    expected: Database | None = None
-    places: dict[str, str] = {}
-    placing: bool = False
-
-    @property
-    def again(self) -> str:
-        """The arguments of the command that takes back what this one made, and goes on."""
-        tables = [word for name in self.places.values() for word in ("--tables", name)]
-        return shlex.join(["restore", self.backup, *tables])
 
 
 class DamagedArchive(msgspec.Struct, kw_only=True, frozen=True):
@@ -176,11 +145,23 @@ class State:
     def refuse_while_restoring(self) -> None:
         """Raise `Refused` where a restore was killed: what is there is neither the old instance nor the new one."""
         note = self.restore_note()
-        if note is not None and note.phase != "settled":
+        if note is not None and not note.is_settled:
             raise Refused(
-                f"a restore of {note.backup} was killed: Kimai's database and files may be half restored",
-                mend=f"Run `kimai-backup {note.again}` again: it takes back what that one made.",
+                f"a restore of {note.backup} was cut short: Kimai's database and files may be half restored",
+                mend=note.mend,
             )
+
+    def refuse_cut_short(self, doing: str) -> None:
+        """`refuse_while_restoring`, for who holds no lock: a restore that is under way right now is none."""
+        note = self.restore_note()
+        if note is None or note.is_settled:
+            return
+        try:
+            # Whoever restores holds the lock; it is asked for only where a note lies, as it could be in the way.
+            with self.lock(doing):
+                self.refuse_while_restoring()
+        except Locked:
+            return
 
     def restore_note(self) -> RestoreNote | None:
         """What a restore that was killed had made; None where none was."""

@@ -175,10 +175,12 @@ def report(found: "Report") -> str:
     notes = [f"! {note}" for note in found.notes]
     if found.dry_run:
         return "\n".join([f"  {step}" for step in found.steps] + notes)
-    then = "." if found.upgraded or found.brought else "; then update."
+    then = "." if found.upgraded or found.is_rolled_back or found.brought else "; then update."
     what = f"{found.brought} of {found.backup}" if found.brought else found.backup
-    last = f"{what} is restored. Start the web server if you stopped it, sign in, look around{then}"
-    return "\n".join([*notes, last])
+    how = "is rolled back: what was there before is there again" if found.is_rolled_back else "is restored"
+    last = f"{what} {how}. Start the web server if you stopped it, sign in, look around{then}"
+    saved = [f"What was there before is kept for 7 days at least, as {found.safety}."] if found.safety else []
+    return "\n".join([*notes, *saved, last])
 
 
 def decisions(results: "Sequence[Pruned]") -> list[dict[str, Any]]:

@@ -58,6 +58,7 @@ class Tidied:
 def tidy(job: Job, *, dry_run: bool) -> Tidied:
     """Sweep, prune, then publish again what lost its manifest: retention counts that from the next run on."""
     with job.state.lock("prune", of_kimai=False):
+        job.state.refuse_while_restoring()
         now = datetime.now(UTC)
         swept = _sweep(job, now, dry_run=dry_run)
         known = job.state.damaged_archives()

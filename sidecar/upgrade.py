@@ -8,7 +8,7 @@ from sidecar.claim import claim
 from sidecar.errors import KimaiBackupError
 from sidecar.kimai import console as asked
 from sidecar.restore_job import Job, Report
-from sidecar.state import RestoreNote
+from sidecar.restore_note import RestoreNote
 from sidecar.undisturbed import hold
 
 log = logging.getLogger(__name__)

@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
+from pymysql.constants import ER
+
 from sidecar.database.created import without_definer
 from sidecar.database.keys import Bare, bare
 from sidecar.database.lexer import beginning
@@ -14,7 +16,7 @@ from sidecar.database.server import QueryFailed, Session, quote_name, quote_text
 from sidecar.database.snapshot import Connect
 from sidecar.database.split import split
 from sidecar.database.statements import Kind, admit
-from sidecar.errors import Damaged
+from sidecar.errors import Damaged, Refused
 
 log = logging.getLogger(__name__)
 
@@ -93,9 +95,14 @@ class Load:
             self.loaded.warnings += loaders.warnings
 
     def place(self) -> None:
-        """Give the picked tables their names, all of them at once. Raises `Damaged` where one is there by now."""
+        """Give the picked tables their names, all of them at once. Raises `Refused` where one is there by now."""
         if self._picked is not None:
-            self._execute(self._picked.renames)
+            try:
+                self._main.query(self._picked.renames)
+            except QueryFailed as error:
+                if error.code != ER.TABLE_EXISTS_ERROR:
+                    raise StatementRefused(self._picked.renames, error) from error
+                raise Refused(f"a table came while it was restored: {error.what}", mend="Look at it.") from error
             self._late = [replace(table, name=self._picked.real(table.name)) for table in self._late]
 
     def finish(self) -> None:
@@ -109,22 +116,14 @@ class Load:
                 self._execute(_OWN_CHECKS)
                 self._execute(b"SET SESSION sql_notes=1")  # a definer that isn't there is only noted
 
+    @property
+    def events(self) -> list[str]:
+        """Those that are to run, and don't yet."""
+        return list(dict.fromkeys(self._enable))
+
     def enable_events(self) -> None:
         """Let the events run, now that everything stands and is right."""
-        for name in dict.fromkeys(self._enable):
-            found = self._main.texts(
-                "SELECT SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, TIME_ZONE, DEFINER "  # noqa: S608
-                f"FROM information_schema.EVENTS WHERE EVENT_SCHEMA = DATABASE() AND EVENT_NAME = {quote_text(name)}"
-            )
-            for mode, client, collation, zone, definer in found:
-                # An event takes on the settings and the definer of whoever alters it: they must be its own.
-                user, _, host = (definer or "").rpartition("@")
-                self._execute(
-                    f"SET sql_mode={quote_text(mode or '')}, time_zone={quote_text(zone or '')}, "
-                    f"character_set_client={client}, collation_connection={collation}".encode()
-                )
-                owner = f"{quote_name(user)}@{quote_name(host)}"
-                self._execute(f"ALTER DEFINER={owner} EVENT {quote_name(name)} ENABLE".encode())
+        enable_events(self._main, self.events)
 
     @property
     def thread_id(self) -> int:
@@ -217,10 +216,33 @@ class Load:
         self._enable.append(_named(statement, rb"EVENT")[1])
 
     def _execute(self, statement: bytes) -> None:
-        try:
-            self._main.query(statement)
-        except QueryFailed as error:
-            raise StatementRefused(statement, error) from error
+        _execute(self._main, statement)
+
+
+def enable_events(session: Session, names: Iterable[str]) -> None:
+    """Let events run that a load has made, under settings and definers of their own. Raises `Damaged`."""
+    for name in names:
+        found = session.texts(
+            "SELECT SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, TIME_ZONE, DEFINER "  # noqa: S608
+            f"FROM information_schema.EVENTS WHERE EVENT_SCHEMA = DATABASE() AND EVENT_NAME = {quote_text(name)}"
+        )
+        for mode, client, collation, zone, definer in found:
+            # An event takes on the settings and the definer of whoever alters it: they must be its own.
+            user, _, host = (definer or "").rpartition("@")
+            settings = (
+                f"SET sql_mode={quote_text(mode or '')}, time_zone={quote_text(zone or '')}, "
+                f"character_set_client={client}, collation_connection={collation}"
+            )
+            _execute(session, settings.encode())
+            owner = f"{quote_name(user)}@{quote_name(host)}"
+            _execute(session, f"ALTER DEFINER={owner} EVENT {quote_name(name)} ENABLE".encode())
+
+
+def _execute(session: Session, statement: bytes) -> None:
+    try:
+        session.query(statement)
+    except QueryFailed as error:
+        raise StatementRefused(statement, error) from error
 
 
 def _tolerate(session: Session) -> None:

@@ -57,6 +57,17 @@ def marked(session: Session) -> str | None:
     return session.value(f"SELECT MAX(run_id) FROM {quote_name(MARKER)}") or ""  # noqa: S608 - our own table
 
 
+def clear(session: Session) -> int:
+    """Drop everything but the mark of a load under way, and tell how much that was.
+
+    What one's own connections still carry out here is ended first: it would hold up a drop, or make something anew.
+    """
+    kill(session, at_work(session))
+    there = [each for each in contents(session) if each != ("table", MARKER)]
+    drop(session, there)
+    return len(there)
+
+
 def kill(session: Session, thread_ids: Iterable[int]) -> None:
     """End these connections of one's own at the server, and wait until they are gone: a statement outlives its client.
 
@@ -71,7 +82,7 @@ def kill(session: Session, thread_ids: Iterable[int]) -> None:
                 raise
     deadline = time.monotonic() + KILL_DEADLINE
     while time.monotonic() < deadline:
-        if not any(number in numbers for number, _, _ in _connections(session)):
+        if not any(number in numbers for number, *_ in _connections(session)):
             return
         time.sleep(0.05)
     log.warning("the server still carries out a statement that was cut off")
@@ -79,30 +90,35 @@ def kill(session: Session, thread_ids: Iterable[int]) -> None:
 
 def at_work(session: Session) -> list[int]:
     """The other connections of one's own that carry out a statement in this database."""
-    own = int(session.value("SELECT CONNECTION_ID()") or 0)
+    own, user = session.texts("SELECT CONNECTION_ID(), USER()")[0]
+    name = (user or "").rpartition("@")[0]
     return [
         number
-        for number, database, command in _connections(session)
-        if database == session.database and number != own and command not in ("Sleep", "Daemon")
+        for number, whose, database, command in _connections(session)
+        if whose == name and database == session.database and number != int(own or 0)
+        if command not in ("Sleep", "Daemon")
     ]
 
 
 def carrying_out(session: Session, part: str) -> list[int]:
     """The other connections of one's own whose statement holds this text."""
-    own = session.value("SELECT CONNECTION_ID()")
-    rows = session.texts("SHOW FULL PROCESSLIST")
+    own, user = session.texts("SELECT CONNECTION_ID(), USER()")[0]
+    name = (user or "").rpartition("@")[0]
+    rows = (row[:8] for row in session.texts("SHOW FULL PROCESSLIST"))
     return [
-        int(number or 0) for number, *_, info in (row[:8] for row in rows) if part in (info or "") and number != own
+        int(number or 0)
+        for number, whose, *_, statement in rows
+        if whose == name and number != own and part in (statement or "")
     ]
 
 
-def _connections(session: Session) -> Iterator[tuple[int, str | None, str | None]]:
-    """Number, database and command of all connections that one may see.
+def _connections(session: Session) -> Iterator[tuple[int, str | None, str | None, str | None]]:
+    """Number, user, database and command of all connections that one may see.
 
     On MySQL information_schema can't be asked while one of them carries out a statement with an emoji (error 3854).
     """
-    for number, _, _, database, command, *_ in session.texts("SHOW PROCESSLIST"):
-        yield int(number or 0), database, command
+    for number, user, _, database, command, *_ in session.texts("SHOW PROCESSLIST"):
+        yield int(number or 0), user, database, command
 
 
 def drop(session: Session, objects: Iterable[tuple[str, str]]) -> None:

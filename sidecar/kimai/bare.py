@@ -17,7 +17,7 @@ from sidecar.kimai.instance import Remark
 from sidecar.kimai.local import LocalConsole, git_revision, version_file
 from sidecar.kimai.lost import Compared, compare_local
 from sidecar.kimai.places import Places
-from sidecar.kimai.recovery import Leftover, leftovers, recover
+from sidecar.kimai.recovery import Leftover, finish, leftovers, recover
 from sidecar.kimai.staging import Staging, empty_cache
 from sidecar.kimai.survey import Survey
 from sidecar.kimai.target import Rest
@@ -145,6 +145,10 @@ class BareMetal:
         """Put back what one of them set aside, and delete its folders."""
         recover(self.root, run_id)
 
+    def finish(self, run_id: str) -> None:
+        """Keep for good what one of them has put in place, and delete what it set aside."""
+        finish(self.root, run_id)
+
     def check_cache(self) -> None:
         """Raise `Refused` where the cache could not be emptied."""
         check_cache(self.root)
@@ -178,7 +182,7 @@ class BareMetal:
 class _Unstopped:
     """What can't be stopped from here goes on."""
 
-    is_wanted = False
+    is_wanted = True
 
     def start(self, *, migrating: bool = False) -> None:
         """It runs."""

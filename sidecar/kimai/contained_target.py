@@ -25,7 +25,8 @@ from sidecar.kimai.environment import BESIDE_SUFFIX, AppSecret, given_secret
 from sidecar.kimai.lost import Compared, compare_local
 from sidecar.kimai.places import ENTRY_COST
 from sidecar.kimai.project import Container
-from sidecar.kimai.recovery import Leftover, leftovers, recover
+from sidecar.kimai.recovery import Leftover, finish, leftovers, recover
+from sidecar.kimai.setaside import faults_named
 from sidecar.kimai.shares import Shares
 from sidecar.kimai.staging import Staging
 from sidecar.kimai.survey import Escape
@@ -177,6 +178,14 @@ class ContainedTarget(Contained):
             return
         put_back(self._engine, self.app.id, self._root, self._spool)
         remove(self._spool)
+
+    def finish(self, run_id: str) -> None:
+        """Keep for good what a killed restore has put in place, and delete what it set aside."""
+        if run_id != self._spool.name:
+            finish(self.root, run_id, self._user_data().paths)
+            return
+        with faults_named(f"{self._spool} can't be deleted"):
+            remove(self._spool)
 
     def check_cache(self) -> None:
         """Raise `Refused` where no command can be run in the container: Kimai could not be tried afterwards.

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from sidecar.kimai.beneath import (
     status_of,
 )
 from sidecar.kimai.places import Places
-from sidecar.kimai.setaside import STATES, Exchange, FolderState, Journal, State, Unit, faults_named, opened
+from sidecar.kimai.setaside import COMMITTED, STATES, Exchange, FolderState, Journal, State, Unit, faults_named, opened
 from sidecar.kimai.userdata import user_data
 
 log = logging.getLogger(__name__)
@@ -91,6 +91,15 @@ def recover(root: Path, run_id: str, also: Iterable[str] = ()) -> State:
 
     Returns the state that was found. Raises `StorageFailed` where its journal can't be had, and then touches nothing.
     """
+    return _end(root, run_id, also, Exchange.put_back)
+
+
+def finish(root: Path, run_id: str, also: Iterable[str] = ()) -> State:
+    """End what a killed restore had put in place wholly: keep it, and delete what it set aside. As `recover` else."""
+    return _end(root, run_id, also, lambda exchange: exchange.settle(COMMITTED))
+
+
+def _end(root: Path, run_id: str, also: Iterable[str], outcome: Callable[[Exchange], None]) -> State:
     leftover = next((each for each in leftovers(root, also) if each.run_id == run_id), None)
     if leftover is None:
         return "rolled back"
@@ -98,7 +107,7 @@ def recover(root: Path, run_id: str, also: Iterable[str] = ()) -> State:
     try:
         exchange = Exchange(descriptor, run_id, _read_journal(root, leftover))
         if leftover.state == "swapping":
-            exchange.put_back()
+            outcome(exchange)
         for note in exchange.clean_up():
             log.warning("%s", note)
     finally:

@@ -111,6 +111,9 @@ class Target(Protocol):
     def recover(self, run_id: str) -> None:
         """Put back what one of them set aside, and delete its folders."""
 
+    def finish(self, run_id: str) -> None:
+        """Keep for good what one of them has put in place, and delete what it set aside."""
+
     def check_cache(self) -> None:
         """Raise `Refused` where the cache could not be emptied."""
 

@@ -65,13 +65,13 @@ def is_writing(found: Story) -> Callable[[], bool]:
     return lambda: any(path.stat().st_size > 0 for path in folder.glob(".*.part"))
 
 
-def begin_restore(found: Story) -> str:
-    """Wait until the one-off container has stopped Kimai and loads; its ID."""
+def begin_restore(found: Story, dropped: bytes = b"just installed are dropped") -> str:
+    """Wait until the one-off container has stopped Kimai, has `dropped` what is there, and loads; its ID."""
     one_off: str = poll(found.one_offs, "the one-off container is there")[0]
 
     def loads() -> bool:
         logs = subprocess.run(["docker", "logs", one_off], capture_output=True, timeout=30, check=False)
-        return b"just installed are dropped" in logs.stderr
+        return dropped in logs.stderr
 
     poll(loads, "the restore loads")
     assert "exited" in found.project.state("kimai")
@@ -145,7 +145,7 @@ def test_a_restore_that_is_killed_is_known_of_and_taken_back_by_the_next(large: 
     assert running.returncode == 137
     refused = found.command("backup")
     assert refused.code == 8, refused.said
-    assert "was killed" in refused.errors[0]
+    assert "cut short" in refused.errors[0]
     assert found.command("health").code != 0
     ran = found.restore("latest")
     assert ran.code == 0, ran.said
@@ -172,3 +172,32 @@ def test_a_database_that_dies_under_a_restore_leaves_kimai_running_and_the_next_
     assert ran.code == 0, ran.said
     assert differences(large.checksums, found.database.checksums()) == {}
     assert found.login_status() == 200
+
+
+# ── Restores over what is there ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_kimai_in_use_is_replaced_and_a_kill_is_ended_either_way(large: Large) -> None:
+    """Until then no backup is made, `backup` is unhealthy, and Kimai stays stopped."""
+    found = large.story
+    found.database.query("INSERT INTO kimai2_tags (name) VALUES ('since the backup')")
+    now = found.database.checksums()
+    assert differences(large.checksums, now)
+    for end, wanted in (("--rollback", now), ("--resume", large.checksums)):
+        with started(found, "run", "--rm", "--no-TTY", "restore", "latest", "--replace") as running:
+            one_off = begin_restore(found, b"what was in the database is dropped")
+            images.docker("kill", one_off)
+            said_at_the_end(running, 30)
+        assert running.returncode == 137
+        refused = found.command("backup")
+        assert refused.code == 8, refused.said
+        assert "--rollback" in refused.errors[0]
+        assert found.command("health").code != 0
+        assert "exited" in found.project.state("kimai")
+        ran = found.restore(end)
+        assert ran.code == 0, ran.said
+        assert differences(wanted, found.database.checksums()) == {}
+        assert {"running", "healthy"} <= found.project.state("kimai")
+        assert found.login_status() == 200
+        assert found.command("health").code == 0
+    assert len([name for name in found.backups() if name.endswith("_safety.zip")]) == 2

@@ -19,7 +19,7 @@ LARGE = "var/data/large.bin"
 FULL = """
 import errno, sys
 from pathlib import Path
-from sidecar import backup, targets
+from sidecar import making, targets
 from sidecar.__main__ import main
 
 folder, _ = sys.argv.pop(1), sys.argv.pop(1)
@@ -35,10 +35,10 @@ class Small:
     def flush(self):
         self.file.flush()
 
-def write_archive(entries, file, recipients, real=backup.write_archive):
+def write_archive(entries, file, recipients, real=making.write_archive):
     return real(entries, Small(file) if str(Path(file.name).parent) == folder else file, recipients)
 
-backup.write_archive = write_archive
+making.write_archive = write_archive
 targets._same_disk = lambda one, other: Path(folder) in one.parents
 main()
 """

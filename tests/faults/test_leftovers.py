@@ -16,7 +16,7 @@ from tests.support.seaweed import Store
 BETWEEN_ZIP_AND_MANIFEST = """
 import os, signal, sys
 from datetime import datetime, timedelta
-from sidecar import backup
+from sidecar import backup, making
 from sidecar.__main__ import main
 from sidecar.storage.local import LocalStorage
 from sidecar.storage.s3 import S3Storage
@@ -33,7 +33,8 @@ def put(self, key, source, sha256=None, real=target.put):
         os.kill(os.getpid(), signal.SIGKILL)
     real(self, key, source, sha256)
 
-backup.datetime, target.put = Earlier, put
+backup.datetime = making.datetime = Earlier
+target.put = put
 sys.argv[1:] = ["backup"]
 main()
 """

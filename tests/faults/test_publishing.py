@@ -12,7 +12,7 @@ from typing import Any, Self
 import pytest
 
 from sidecar import backup as use_case
-from sidecar import restore
+from sidecar import making, restore
 from sidecar.app import App
 from sidecar.database.dump import Dump
 from sidecar.database.server import DefinitionChanged
@@ -184,7 +184,7 @@ def test_a_table_that_never_holds_still(
     target = Recording("one")
     with pytest.raises(DefinitionChanged, match="kimai2_tags was altered"):
         use_case.backup(on(job, target))
-    assert len(begun) == use_case.ATTEMPTS
+    assert len(begun) == making.ATTEMPTS
     assert target.names() == []
     assert site.shelf() == []
 
@@ -228,6 +228,7 @@ def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
             return cls.fromtimestamp(NOW.timestamp(), UTC)
 
     monkeypatch.setattr(use_case, "datetime", Still)
+    monkeypatch.setattr(making, "datetime", Still)
 
 
 @pytest.mark.usefixtures("stopped_clock")

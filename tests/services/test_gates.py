@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from sidecar.database.url import parse
-from sidecar.state import RestoreNote, State
+from sidecar.restore_note import RestoreNote
+from sidecar.state import State
 from tests.standin.install import NEWEST_MIGRATION, install_console, set_fault
 from tests.support.cli import Ran, Site, make_site, poll
 from tests.support.proxy import Proxy

@@ -186,7 +186,8 @@ def tables(instance: Instance) -> dict[str, tuple[int, int]]:
     names = [
         str(name)
         for (name,) in instance.run(
-            "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s ORDER BY TABLE_NAME",
+            "SELECT TABLE_NAME FROM information_schema.TABLES "
+            "WHERE TABLE_SCHEMA = %s AND TABLE_TYPE <> 'VIEW' ORDER BY TABLE_NAME",
             instance.database,
         )
     ]

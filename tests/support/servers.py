@@ -94,6 +94,15 @@ class Server:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(30)
 
+    def start_again(self) -> None:
+        """After `kill`: on the same folder, as an admin does once the power is back."""
+        assert self.process is not None
+        assert self.folder is not None
+        command = [str(each) for each in self.process.args]  # type: ignore[union-attr]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+        wait_for(self, self.folder / "log")
+
     def stop(self) -> None:
         if self.process is not None:
             self.process.terminate()

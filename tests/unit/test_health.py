@@ -15,11 +15,12 @@ from sidecar.errors import Exit
 from sidecar.health import Facts, Job, examine, judge
 from sidecar.history import History
 from sidecar.look import look
+from sidecar.restore_note import RestoreNote
 from sidecar.retention import Policy
 from sidecar.runs import Command, Run, Started
 from sidecar.schedule import Cron, Plan
 from sidecar.since import Since
-from sidecar.state import RestoreNote, State
+from sidecar.state import State
 from sidecar.status import Kept, Look, Shelf
 from sidecar.storage.local import LocalStorage
 
@@ -82,7 +83,7 @@ def test_a_state_folder_that_takes_no_file_is_named(job: Job, tmp_path: Path) ->
 def test_a_killed_restore_is_pending(job: Job) -> None:
     job.state.write_restore_note(note())
     [problem] = problems(job)
-    assert "was killed" in problem
+    assert "cut short" in problem
     assert "kimai-backup restore kimai_kimai_2.66.0_20261122T011000Z" in problem
 
 

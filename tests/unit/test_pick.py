@@ -69,6 +69,12 @@ def test_an_unknown_table_is_told_with_what_is_near(given: str, near: str) -> No
     assert near in str(raised.value)
 
 
+@pytest.mark.parametrize("given", ["", " ", ",", ", ,"])
+def test_no_name_is_no_table(given: str) -> None:
+    with pytest.raises(UsageError, match="no table is named"):
+        pick_tables([given], database())
+
+
 def test_triggers_come_with_their_table_and_nothing_else_does() -> None:
     view = SchemaObject(kind="view", name="v", definition={"sql": "CREATE VIEW v AS SELECT 1"})
     found = database(trigger("one", "`kimai2_tags`"), trigger("two", "kimai2_users"), trigger("three", "`a,b`"), view)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from sidecar import backup
+from sidecar import making
 from sidecar.before import forget, look_back, remember
 from sidecar.errors import StorageFailed
 from sidecar.growing import Grown
@@ -64,13 +64,13 @@ def test_it_is_remembered_before_it_is_published(
             raise StorageFailed("no answer")
         return SimpleNamespace(targets=["s3"], failed={})
 
-    monkeypatch.setattr(backup, "publish", published)
+    monkeypatch.setattr(making, "publish", published)
     archive = Grown(tmp_path / "archive", held(NEW, "new"), [MemoryStorage("s3")])
     with progress(quiet=True) as shown:
         job: Any = SimpleNamespace(recipients=recipients, state=state, progress=shown)
         with pytest.raises(StorageFailed):
-            backup._publish(job, archive)
+            making._publish(job, archive, NEW)
         assert {path.stem for path in state.manifests.iterdir()} == seen[0]
-        backup._publish(job, archive)
+        making._publish(job, archive, NEW)
     assert seen[1] == ({str(OLD), str(NEW)} if recipients else {str(OLD)})
     assert {path.stem for path in state.manifests.iterdir()} == ({str(NEW)} if recipients else set())

@@ -1,0 +1,154 @@
+"""Carrying out a restore whose checks have passed: load, compare, exchange the files, let Kimai show that it works."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from sidecar.archive.source import Source
+from sidecar.database.objects import MARKER
+from sidecar.errors import Refused, Unreachable
+from sidecar.gate import Allowed, may_migrate
+from sidecar.killed import find_killed, take_back_database
+from sidecar.kimai import console as asked
+from sidecar.kimai import web
+from sidecar.kimai.target import Rest
+from sidecar.restore_database import load_database, loading
+from sidecar.restore_files import prepare_staging, stage_files
+from sidecar.restore_job import Job, Report
+from sidecar.restore_note import RestoreNote
+from sidecar.undisturbed import hold, undisturbed
+from sidecar.upgrade import begin as begin_migrating
+from sidecar.upgrade import migrate, migrating
+from sidecar.whose_secret import tell as tell_secret
+
+log = logging.getLogger(__name__)
+
+Part = Literal["database", "files"]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What an admin wants restored, and lets pass."""
+
+    only: Part | None
+    allowed: Allowed
+
+
+class Settling(Protocol):
+    """Files that were put in place, and are kept for good from `settle` on."""
+
+    def settle(self) -> None:
+        """Keep them: nothing puts the old ones back from here on."""
+
+
+def carry_out(job: Job, source: Source, note: RestoreNote, wish: Wish, rest: Rest, report: Report) -> None:
+    """Restore; what fails is taken back, but for what a replaced database held, which is `replace`'s to put back."""
+    job.state.write_restore_note(note)
+    try:
+        with (
+            loading(job, source, note, report) if wish.only != "files" else nullcontext() as load,
+            prepare_staging(job, source, note, report) if wish.only != "database" else nullcontext() as staging,
+            migrating(job, note),
+            stopped_on_failure(rest),
+        ):
+            if load is not None:
+                load_database(job, source, load, report)
+            if staging is not None:
+                stage_files(job, source, staging, report)
+            if load is not None and may_migrate(source, wish.allowed):
+                begin_migrating(job, note)
+            if note.replacing is not None:
+                note.replacing.events = load.events if load is not None else []
+                note.phase = "in place"
+                job.state.write_restore_note(note)
+            start(job, source, wish, rest, report)
+            if load is not None:
+                load.enable_events()
+            settle(job, note, staging)
+            if staging is not None:
+                staging.clean_up()
+                for line in staging.notes:
+                    report.note(line)
+    except BaseException:
+        _leave_note(job, note)
+        raise
+    job.state.clear_restore_note()
+    report.step(f"{source.label} is restored")
+
+
+def start(job: Job, source: Source, wish: Wish, rest: Rest, report: Report) -> None:
+    """Let Kimai run on what was restored, and show that it works."""
+    job.progress.phase("start Kimai")
+    rest.start(migrating=wish.allowed.upgrade)
+    bring_up(job, wish, report)
+    tell_secret(job.kimai, source, report)
+
+
+def settle(job: Job, note: RestoreNote, files: Settling | None) -> None:
+    """From here on the restore counts: nothing that happens later may take it back, and no signal comes in between."""
+    with undisturbed():
+        before, note.phase = note.phase, "settled"
+        try:
+            job.state.write_restore_note(note)
+            if files is not None:
+                files.settle()
+        except BaseException:
+            note.phase = before
+            job.state.write_restore_note(note)
+            raise
+        if note.objects:
+            take_back_database(job.connect, [("table", MARKER)], ())
+
+
+@contextmanager
+def stopped_on_failure(rest: Rest) -> Iterator[None]:
+    """Nothing is taken back from under a Kimai that runs."""
+    try:
+        yield
+    except BaseException:
+        hold()
+        try:
+            rest.stop()
+        except Unreachable as error:
+            log.warning("Kimai is not stopped while what was made is taken back: %s", error)
+        raise
+
+
+def _leave_note(job: Job, note: RestoreNote) -> None:
+    """Where taking back failed as well, the note stays: the next restore tries again."""
+    if note.phase == "settled":
+        job.state.clear_restore_note()
+    elif note.replacing is None:
+        if note.objects or find_killed(job.state, job.kimai).folders:
+            # Without what was taken back already: Kimai may have made something anew in its place by then.
+            job.state.write_restore_note(note)
+        else:
+            job.state.clear_restore_note()
+
+
+def bring_up(job: Job, wish: Wish, report: Report) -> None:
+    """What Kimai's documentation asks for after a restore, and the proof that code and database fit."""
+    job.progress.phase("bring Kimai up")
+    job.kimai.empty_cache()
+    asked.reload(job.kimai.console)
+    try:
+        version, _ = asked.read_version(job.kimai.console, job.kimai.version_file())
+    except Unreachable:
+        if not wish.allowed.unknown_version:
+            raise
+        version = "of unknown version"
+    report.step(f"Kimai {version} is reloaded, its cache built anew")
+    if wish.only == "files":
+        return
+    if wish.allowed.upgrade:
+        migrate(job, report)
+    state = asked.migrations(job.kimai.console)
+    if state != "up-to-date":
+        raise Refused(f"Kimai says that the restored database doesn't fit its code ({state}): all is taken back")
+    asked.list_users(job.kimai.console)
+    report.step("Kimai reads its users from the restored database, and its migrations are up to date")
+    if job.kimai_url:
+        web.check_login(job.kimai_url)
+        report.step(f"Kimai's login page answers at {web.redacted(job.kimai_url)}")

@@ -1,0 +1,82 @@
+"""The note of a restore under way: what it makes and how far it is, enough to end it either way after a kill."""
+
+import shlex
+from typing import Literal
+
+import msgspec
+
+from sidecar.manifest import Database
+
+Phase = Literal["saving", "under way", "in place", "rolling back", "settled"]
+"""How far a restore is. One into an empty database knows `under way` and `settled` alone.
+
+`saving`: the safety backup is being made, and nothing was touched. `under way`: the old instance is being replaced.
+`in place`: the new one is wholly there, compared, and Kimai is to show that it works. `rolling back`: the safety backup
+is being put back. `settled`: the restore counts as done.
+"""
+
+
+class Replacing(msgspec.Struct, kw_only=True):
+    """What a restore into a database in use was asked for, to be resumed; and what to go back to.
+
+    `reference` names the backup, whatever instance it is of: an ID, or the path of a zip. `safety` is the ID of the
+    safety backup, once it is there and was found good. `events`: those that are to be enabled at the end.
+    """
+
+    reference: str
+    safety: str | None = None
+    only_database: bool = False
+    unknown_version: bool = False
+    version_mismatch: bool = False
+    upgrade: bool = False
+    events: list[str] = []
+
+
+class RestoreNote(msgspec.Struct, kw_only=True):
+    """What a restore under way makes: enough for the next one to take it back after a kill.
+
+    `objects` are kind and name of what is, or is about to be, made in the database; `expected` is what it shall hold,
+    where the backup says so. `was_running`: Kimai's container ran before, and is to run again. `upgrading`: Kimai
+    migrates what was loaded, so that everything in the database is the restore's. `replacing`: the database was in use.
+    `places`, of a restore of some tables: each one's name by that which it goes by until it is whole; once `placing`,
+    one that is not there under that has its own (`placed`).
+    """
+
+    backup: str
+    database: str
+    run_id: str
+    root: str
+    was_running: bool = False
+    upgrading: bool = False
+    phase: Phase = "under way"
+    objects: list[list[str]] = []
+    expected: Database | None = None
+    replacing: Replacing | None = None
+    places: dict[str, str] = {}
+    placing: bool = False
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the restore counts, so that nothing may take it back."""
+        return self.phase == "settled"
+
+    @property
+    def is_between(self) -> bool:
+        """Whether what is there is neither wholly the old instance nor shown to be the new one."""
+        return self.phase not in ("saving", "settled")
+
+    @property
+    def again(self) -> str:
+        """The arguments of the command that began it."""
+        tables = [word for name in self.places.values() for word in ("--tables", name)]
+        return shlex.join(["restore", self.backup, *tables])
+
+    @property
+    def mend(self) -> str:
+        """What an admin has to do about it."""
+        if self.replacing is None or self.phase == "saving":
+            return f"Run `kimai-backup {self.again}` again: it takes back what that one made."
+        return (
+            "`kimai-backup restore --resume` brings it to its end, `kimai-backup restore --rollback` puts the safety "
+            f"backup {self.replacing.safety} back."
+        )
