@@ -69,7 +69,7 @@ def check_ours(killed: Killed, connect: Connect, database: str, *, files_only: b
     if killed.note is None or killed.done:
         return
     check_same_database(killed.note, database)
-    if killed.note.places:
+    if killed.note.tables:
         check_placed(killed.note, connect, killed.journal, tables=(), discard=discard)
         return
     if files_only and killed.note.objects:
@@ -100,9 +100,9 @@ def take_back(killed: Killed, state: State, connect: Connect, kimai: Target, *, 
 
     `discard`: tables that it put in place go although they were written to since.
     """
-    if killed.note is not None and killed.note.places and not killed.done:
+    if killed.note is not None and killed.note.tables and not killed.done:
         take_back_tables(killed.note, state, connect, (), discard=discard)
-        if killed.note.places:
+        if killed.note.tables:
             raise Refused(f"{killed}, and what it brought was written to just now", mend="Run it again.")
     elif killed.note is not None:
         take_back_database(connect, killed.objects if killed.note.objects else [], ())

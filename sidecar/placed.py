@@ -76,10 +76,9 @@ def take_back_tables(
         kill(session, [*threads, *carrying_out(session, f"{MARKER}_{note.run_id}")])
         there = placed(session, note)
         whose = marked(session)
-        note.objects = [["table", own] for own in note.places if own not in there]
         note.places = there
         state.write_restore_note(note)
-        drop(session, [(kind, name) for kind, name in note.objects])
+        drop(session, [(kind, name) for kind, name in note.objects if name != MARKER])
         if there and not discard and _are_changed(note, there, connect):
             log.warning(
                 "%s is in place and was written to meanwhile, so it stays", some(sorted(there.values()), _SHOWN)
@@ -88,7 +87,7 @@ def take_back_tables(
         drop(session, [("table", name) for name in there.values()])
         if whose in ("", note.run_id):
             drop(session, [("table", MARKER)])
-    note.objects, note.places, note.placing = [], {}, False
+    note.objects, note.tables, note.places, note.placing = [], [], {}, False
 
 
 def _are_changed(note: RestoreNote, there: dict[str, str], connect: Connect) -> bool:

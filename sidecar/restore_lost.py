@@ -126,10 +126,10 @@ def _check_killed(job: Job, killed: Killed, tables: Collection[str], *, discard:
     note = killed.note
     if note is not None and note.replacing is not None and note.is_between:
         raise Refused(f"a restore of {note.backup} over what was there was cut short", mend=note.mend)
-    if note is None or killed.done or not (note.objects or note.places):
+    if note is None or killed.done or not (note.objects or note.tables):
         return []
     check_same_database(note, job.redacted_url)
-    if not note.places:
+    if not note.tables:
         raise Refused(f"{killed}, of the whole database", mend=note.mend)
     return check_placed(note, job.connect, killed.journal, tables=tables, discard=discard)
 
@@ -236,7 +236,7 @@ def _carry_out(job: Job, source: Source, lost: Lost, report: Report, rest: Rest,
                     report.note(line)
     except BaseException:
         # One that is settled stays: the next restore then only tidies up.
-        if note.is_settled or note.objects or note.places or find_killed(job.state, job.kimai).folders:
+        if note.is_settled or note.objects or note.tables or find_killed(job.state, job.kimai).folders:
             job.state.write_restore_note(note)
         else:
             job.state.clear_restore_note()

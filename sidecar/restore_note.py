@@ -38,8 +38,8 @@ class RestoreNote(msgspec.Struct, kw_only=True):
     `objects` are kind and name of what is, or is about to be, made in the database; `expected` is what it shall hold,
     where the backup says so. `was_running`: Kimai's container ran before, and is to run again. `upgrading`: Kimai
     migrates what was loaded, so that everything in the database is the restore's. `replacing`: the database was in use.
-    `places`, of a restore of some tables: each one's name by that which it goes by until it is whole; once `placing`,
-    one that is not there under that has its own (`placed`).
+    `tables`: what alone is restored, where that isn't all. `places` tells the name of each by the one that it goes by
+    until it is whole; once `placing`, one that is not there under that has its own (`placed`).
     """
 
     backup: str
@@ -52,6 +52,7 @@ class RestoreNote(msgspec.Struct, kw_only=True):
     objects: list[list[str]] = []
     expected: Database | None = None
     replacing: Replacing | None = None
+    tables: list[str] = []
     places: dict[str, str] = {}
     placing: bool = False
 
@@ -68,7 +69,7 @@ class RestoreNote(msgspec.Struct, kw_only=True):
     @property
     def again(self) -> str:
         """The arguments of the command that began it."""
-        tables = [word for name in self.places.values() for word in ("--tables", name)]
+        tables = [word for name in self.tables for word in ("--tables", name)]
         return shlex.join(["restore", self.backup, *tables])
 
     @property

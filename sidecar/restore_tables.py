@@ -35,7 +35,7 @@ def bringing(
     places = own_names(note.run_id, (table.name for table in tables.tables))
     load = Load(job.connect, job.connections, advance=job.progress.advance, picked=Picked(places, all_tables))
     try:
-        note.places, note.expected = places, tables
+        note.tables, note.places, note.expected = list(places.values()), places, tables
         note.objects = [["table", MARKER], *(["table", own] for own in places)]
         job.state.write_restore_note(note)
         with closing(job.connect()) as session:
