@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.standin.install import set_fault
 from tests.support.cli import Site
+from tests.support.keys import age_key
 
 
 def drop(site: Site, *tables: str) -> None:
@@ -96,6 +98,21 @@ def test_triggers_come_back_with_their_table_and_none_fires_on_the_way(site: Sit
     assert ran.code == 0, ran.said
     assert everything(site) == before
     assert [row[:5] for row in site.sql("SHOW TRIGGERS")] == [row[:5] for row in triggers]
+
+
+def test_an_encrypted_backup_gives_its_tables_and_files_as_well(site: Site) -> None:
+    (site.folder / "elsewhere").mkdir()
+    key = age_key(site.folder / "elsewhere")
+    site.backup(BACKUP_ENCRYPT_TO=key.recipient)
+    rows, invoice = site.rows(), site.root / "var/data/invoices/2026-1.pdf"
+    content = invoice.read_bytes()
+    drop(site, "kimai2_tags")
+    invoice.unlink()
+    lost = ("--tables", "kimai2_tags", "--files", "var/data/invoices")
+    assert site.run("restore", "latest", *lost).code == 4
+    ran = site.run("restore", "latest", *lost, BACKUP_IDENTITY_FILE=str(key.file))
+    assert ran.code == 0, ran.said
+    assert (site.rows(), invoice.read_bytes()) == (rows, content)
 
 
 # ── Refused ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -224,7 +241,7 @@ def test_zips_of_others_give_no_single_table(site: Site) -> None:
     assert "no backup of kimai-backup" in ran.errors[0]
 
 
-@pytest.mark.parametrize("options", [("--only", "files"), ("--only", "database"), ("--upgrade",)])
+@pytest.mark.parametrize("options", [("--only", "files"), ("--only", "database"), ("--upgrade",), ("--replace",)])
 def test_options_that_mean_something_else_are_wrong_usage(site: Site, options: tuple[str, ...]) -> None:
     assert site.run("restore", "latest", "--tables", "kimai2_tags", *options).code == 2
 
@@ -255,8 +272,6 @@ def test_the_report_tells_what_was_asked_and_done(site: Site) -> None:
 
 
 def test_a_kimai_that_does_not_come_up_loses_the_table_again(site: Site) -> None:
-    from tests.standin.install import set_fault
-
     site.backup()
     drop(site, "kimai2_tags")
     before = everything(site)
