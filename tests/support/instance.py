@@ -183,20 +183,17 @@ def _small_tables(timesheets: int) -> Iterator[str]:
 
 def tables(instance: Instance) -> dict[str, tuple[int, int]]:
     """Each table's rows by COUNT(*) and the server's own CHECKSUM TABLE: it knows nothing of kimai-backup."""
-    names = [
-        str(name)
-        for (name,) in instance.run(
-            "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s ORDER BY TABLE_NAME",
-            instance.database,
-        )
-    ]
-    return {
-        name: (
-            int(instance.run(f"SELECT COUNT(*) FROM `{name}`")[0][0]),
-            int(instance.run(f"CHECKSUM TABLE `{name}` EXTENDED")[0][1]),
-        )
-        for name in names
-    }
+    with contextlib.closing(instance.server.admin(instance.database)) as connection, connection.cursor() as cursor:
+
+        def last(statement: str) -> int:
+            cursor.execute(statement)
+            return int(cursor.fetchone()[-1])
+
+        cursor.execute("SHOW FULL TABLES")
+        names = sorted(str(name) for name, _ in cursor.fetchall())
+        return {
+            name: (last(f"SELECT COUNT(*) FROM `{name}`"), last(f"CHECKSUM TABLE `{name}` EXTENDED")) for name in names
+        }
 
 
 # ── The files ────────────────────────────────────────────────────────────────────────────────────────────────
