@@ -47,13 +47,9 @@ class Point(NamedTuple):
     when: str = "before"
     holding: str = ""
 
-    def __str__(self) -> str:
-        which = f" {self.nth}" if self.nth > 1 else ""
-        return f"{self.when} {self.function}{which} {self.holding}".strip()
 
-
-def kill_at(site: Site, point: Point, *arguments: str, **settings: str) -> str:
-    """Run a command that is killed there, and give what it had said; fails where it ended by itself."""
+def kill_at(site: Site, point: Point, *arguments: str, **settings: str) -> None:
+    """Run a command that is killed there; fails where it ended by itself."""
     module, function, nth, when, holding = point
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM, module, function, str(nth), when, holding, *arguments],
@@ -65,4 +61,3 @@ def kill_at(site: Site, point: Point, *arguments: str, **settings: str) -> str:
     )
     said = (done.stdout + done.stderr).decode()
     assert done.returncode == -9, f"it came to its end, with exit code {done.returncode}: {said}"
-    return said
