@@ -29,19 +29,27 @@ class App(Parts):
         from sidecar import backup
 
         return backup.Job(
-            instance_name=self.instance,
+            **vars(self.means(self.instance, progress)),
+            policy_of=self.targets.policy_of,
+            fetch=self.targets.fetch,
+            tz=self.settings.timezone,
+            keys=self.targets.keys,
+        )
+
+    def means(self, instance_name: str, progress: "Progress") -> "making.Means":
+        """What any backup of the Kimai that is there is made with."""
+        from sidecar import making
+
+        return making.Means(
+            instance_name=instance_name,
             instance=self.site.kimai,
             connect=self.servers.connect,
             connections=self.settings.database_connections,
             storages=self.storages,
             spool=self.targets,
             state=self.state,
-            policy_of=self.targets.policy_of,
-            fetch=self.targets.fetch,
-            tz=self.settings.timezone,
             progress=progress,
             recipients=self.settings.backup_encrypt_to,
-            keys=self.targets.keys,
         )
 
     def tidy_job(self, progress: "Progress") -> "tidy.Job":
@@ -60,22 +68,6 @@ class App(Parts):
             keys=self.targets.keys,
         )
 
-    def safety_means(self, progress: "Progress") -> "making.Means":
-        """What a safety backup is made with: it is of the Kimai that is there, whosever backup is restored."""
-        from sidecar import making
-
-        return making.Means(
-            instance_name=own_instance(self.settings),
-            instance=self.site.kimai,
-            connect=self.servers.connect,
-            connections=self.settings.database_connections,
-            storages=self.storages,
-            spool=self.targets,
-            state=self.state,
-            progress=progress,
-            recipients=self.settings.backup_encrypt_to,
-        )
-
     def restore_job(self, progress: "Progress") -> "restore.Job":
         """What `restore` works with."""
         from sidecar import restore
@@ -89,7 +81,8 @@ class App(Parts):
         return restore.Job(
             open_backup=lambda named: opened(named, self.catalog),
             reopen=lambda named: opened(named, lambda: self.catalog_of(named)),
-            means=lambda: self.safety_means(progress),
+            # A safety backup is of the Kimai that is there, whosever backup is restored.
+            means=lambda: self.means(own_instance(self.settings), progress),
             require_key=self.require_key,
             connect=self.servers.connect,
             connections=self.settings.database_connections,

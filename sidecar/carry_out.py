@@ -3,13 +3,12 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from sidecar.archive.source import Source
 from sidecar.database.objects import MARKER
 from sidecar.errors import Refused, Unreachable
-from sidecar.gate import Allowed, may_migrate
+from sidecar.gate import may_migrate
 from sidecar.killed import find_killed, take_back_database
 from sidecar.kimai import console as asked
 from sidecar.kimai import web
@@ -22,18 +21,9 @@ from sidecar.undisturbed import hold, undisturbed
 from sidecar.upgrade import begin as begin_migrating
 from sidecar.upgrade import migrate, migrating
 from sidecar.whose_secret import tell as tell_secret
+from sidecar.wish import Wish
 
 log = logging.getLogger(__name__)
-
-Part = Literal["database", "files"]
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What an admin wants restored, and lets pass."""
-
-    only: Part | None
-    allowed: Allowed
 
 
 class Settling(Protocol):
@@ -118,7 +108,7 @@ def _stopped_on_failure(rest: Rest) -> Iterator[None]:
 
 def _leave_note(job: Job, note: RestoreNote) -> None:
     """Where taking back failed as well, the note stays: the next restore tries again."""
-    if note.phase == "settled":
+    if note.is_settled:
         job.state.clear_restore_note()
     elif note.replacing is None:
         if note.objects or find_killed(job.state, job.kimai).folders:

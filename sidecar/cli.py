@@ -217,7 +217,7 @@ def restore(
     """
     from sidecar import outcomes, unfinished
     from sidecar import restore as use_case
-    from sidecar.gate import Allowed
+    from sidecar.wish import Allowed
 
     if upgrade and only == "files":
         raise click.UsageError("--upgrade migrates a restored database, and --only files restores none")

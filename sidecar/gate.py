@@ -9,20 +9,12 @@ from sidecar.archive.source import Source
 from sidecar.errors import Refused, Unreachable
 from sidecar.kimai import console as asked
 from sidecar.kimai.target import Target
+from sidecar.wish import Allowed
 
 log = logging.getLogger(__name__)
 
 Fit = Literal["same", "older", "newer", "unknown"]
 """How a backup's newest migration stands to the one that the installed code knows."""
-
-
-@dataclass(frozen=True)
-class Allowed:
-    """What an admin lets pass: a version that nobody knows, one that differs, and a database that Kimai migrates."""
-
-    unknown_version: bool = False
-    version_mismatch: bool = False
-    upgrade: bool = False
 
 
 @dataclass

@@ -5,11 +5,12 @@ from typing import Literal
 
 from sidecar.archive.source import Source
 from sidecar.errors import Refused
-from sidecar.gate import Allowed, Passed
+from sidecar.gate import Passed
 from sidecar.kimai.beneath import SMALL_LIMIT
 from sidecar.kimai.code import PLUGINS, plugins_among, version_id
 from sidecar.kimai.target import Target
 from sidecar.manifest import Plugin
+from sidecar.wish import Allowed
 
 _INSTALLER = "its installer (`bin/console list kimai:bundle` names it)"
 

@@ -14,7 +14,6 @@ from sidecar.errors import Refused
 from sidecar.fresh import find_fresh
 from sidecar.kimai.recovery import Leftover
 from sidecar.kimai.target import Target
-from sidecar.manifest import Database
 from sidecar.restore_note import RestoreNote
 from sidecar.state import State
 
@@ -32,7 +31,7 @@ class Killed:
     @property
     def done(self) -> bool:
         """Everything was in place and settled: only tidying up is left."""
-        if self.note is None or self.note.phase != "settled":
+        if self.note is None or not self.note.is_settled:
             return False
         # Into an empty database the files' own journal decides as well; over one in use the note alone does.
         return self.note.replacing is not None or not any(each.state == "swapping" for each in self.folders)
@@ -138,9 +137,3 @@ def _is_unused(note: RestoreNote, connect: Connect) -> bool:
     # Foreign keys and other objects come last: where a definition lacks something, the load had not ended.
     unfinished = any(each.what != "rows" and each.what != "digest" for each in differences)
     return unfinished or not differences
-
-
-def is_as_expected(connect: Connect, expected: Database) -> bool:
-    """Whether the database is what a restore had made of it, row for row."""
-    with take(connect, 1) as snapshot:
-        return not compare(snapshot, expected)

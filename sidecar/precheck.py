@@ -12,13 +12,14 @@ from sidecar.database.server import Session, version_number
 from sidecar.database.url import parse
 from sidecar.errors import Refused
 from sidecar.fresh import InUse, find_fresh
-from sidecar.gate import Allowed, check_version
+from sidecar.gate import check_version
 from sidecar.gate_plugins import check_plugins
 from sidecar.kept import made_anew, mounts_left_alone, moved_by_backup
 from sidecar.manifest import Database
-from sidecar.restore_job import Job
+from sidecar.restore_job import Job, Report
 from sidecar.safety import check_savable
 from sidecar.whose_secret import foresee
+from sidecar.wish import Allowed
 
 _SHOWN = 3
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
@@ -35,6 +36,20 @@ class Checked:
     warnings: list[str] = field(default_factory=list)
     in_use: bool = False
 
+    def tell(self, source: Source, report: Report) -> None:
+        """Say and keep all of it, after what the backup itself made known."""
+        for line in self.found:
+            report.check(line)
+        for line in (*source.warnings, *self.warnings):
+            report.note(line)
+
+
+def read_whole(job: Job, source: Source, report: Report) -> None:
+    """Read the backup to its end. Raises `Damaged` where it isn't what its manifest says."""
+    job.progress.phase("check the backup", total=source.size)
+    source.verify(job.progress.advance)
+    report.check(f"{source.label} is whole, every byte as its manifest says")
+
 
 def check(
     job: Job,
@@ -44,12 +59,12 @@ def check(
     allowed: Allowed,
     passing_over: Collection[tuple[str, str]] = (),
     replace: bool = False,
-    resumed: str | None = None,
+    resumed: bool = False,
 ) -> Checked:
     """Raise `Refused`, or `Unreachable`, at the first thing that a restore would run into.
 
     `passing_over`: kind and name of what a killed restore made, and a true run takes back before it looks.
-    `replace`: a database in use may be replaced; `resumed` is the mark of the restore that has begun to.
+    `replace`: a database in use may be replaced; `resumed`: it was begun to be.
     """
     checked = Checked()
     passed = check_version(job.kimai, source, allowed, only=only)

@@ -3,7 +3,7 @@
 import logging
 
 from sidecar.archive.source import Source
-from sidecar.carry_out import Wish, carry_out
+from sidecar.carry_out import carry_out
 from sidecar.database.objects import MARKER, clear, contents, mark, marked
 from sidecar.errors import KimaiBackupError, Refused
 from sidecar.killed import take_back_database
@@ -15,6 +15,7 @@ from sidecar.restore_job import Job, Report
 from sidecar.restore_note import RestoreNote
 from sidecar.safety import save
 from sidecar.undisturbed import hold
+from sidecar.wish import Wish
 
 log = logging.getLogger(__name__)
 

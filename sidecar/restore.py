@@ -6,23 +6,20 @@ from dataclasses import asdict
 from pathlib import Path
 
 from sidecar.archive.source import Source
-from sidecar.carry_out import Part, Wish, carry_out
+from sidecar.carry_out import carry_out
 from sidecar.errors import Refused
-from sidecar.gate import Allowed
 from sidecar.killed import check_ours, find_killed, take_back
 from sidecar.names import ARCHIVE_SUFFIXES
-from sidecar.precheck import Checked, check
+from sidecar.precheck import Checked, check, read_whole
 from sidecar.replace import save_and_replace
 from sidecar.restore_job import Job, Report
 from sidecar.restore_note import Replacing, RestoreNote
 from sidecar.restore_report import reported
 from sidecar.safety import identify
 from sidecar.undisturbed import tidying_undisturbed
+from sidecar.wish import RULE, Allowed, Part, Wish
 
 __all__ = ["Job", "Report", "restore"]
-
-RULE = Allowed()
-"""The documented rule: into the backup's own version alone."""
 
 
 def restore(
@@ -48,15 +45,10 @@ def restore(
             raise Refused(f"a restore of {killed.note.backup} over what was there was cut short", mend=killed.note.mend)
         with job.open_backup(reference) as source:
             report.backup = source.label
-            job.progress.phase("check the backup", total=source.size)
-            source.verify(job.progress.advance)
-            report.check(f"{source.label} is whole, every byte as its manifest says")
+            read_whole(job, source, report)
             check_ours(killed, job.connect, job.redacted_url, files_only=only == "files", discard=discard_killed)
             checked = check(job, source, only=only, allowed=allowed, replace=replace, passing_over=killed.objects)
-            for line in checked.found:
-                report.check(line)
-            for line in (*source.warnings, *checked.warnings):
-                report.note(line)
+            checked.tell(source, report)
             if killed:
                 report.note(f"{killed}: what it made is {'to be ' if dry_run else ''}taken back first")
             if dry_run:
@@ -88,14 +80,7 @@ def _new_note(job: Job, source: Source, *, was_running: bool) -> RestoreNote:
 def _replacing(reference: str, source: Source, wish: Wish) -> Replacing:
     """What to resume by: the path of a zip, from wherever that is done, or the ID that was meant."""
     is_path = reference.endswith(ARCHIVE_SUFFIXES) and os.path.exists(reference)  # noqa: PTH110 - never raises
-    allowed = wish.allowed
-    return Replacing(
-        reference=str(Path(reference).absolute()) if is_path else source.label,
-        only_database=wish.only == "database",
-        unknown_version=allowed.unknown_version,
-        version_mismatch=allowed.version_mismatch,
-        upgrade=allowed.upgrade,
-    )
+    return Replacing(reference=str(Path(reference).absolute()) if is_path else source.label, wish=wish)
 
 
 def _plan(source: Source, wish: Wish, checked: Checked) -> list[str]:

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from sidecar.manifest import Database
+from sidecar.wish import Wish
 
 Phase = Literal["saving", "under way", "in place", "rolling back", "settled"]
 """How far a restore is. One into an empty database knows `under way` and `settled` alone.
@@ -23,11 +24,8 @@ class Replacing(msgspec.Struct, kw_only=True):
     """
 
     reference: str
+    wish: Wish
     safety: str | None = None
-    only_database: bool = False
-    unknown_version: bool = False
-    version_mismatch: bool = False
-    upgrade: bool = False
     events: list[str] = []
 
 

@@ -10,10 +10,10 @@ from sidecar.database.server import Session
 from sidecar.database.split import split
 from sidecar.database.statements import admit
 from sidecar.errors import Refused, Unreachable
-from sidecar.gate import Allowed
 from sidecar.making import make, new_id
 from sidecar.manifest import Kimai, Manifest
 from sidecar.restore_job import BLOCK, Job, Report
+from sidecar.wish import Allowed
 
 UNKNOWN_VERSION = "unknown"
 """What stands for Kimai's version in the ID of a safety backup where nobody could tell it."""

@@ -1,22 +1,23 @@
 """A restore over an instance in use that was cut short: brought to its end, or back to what was there before."""
 
 from sidecar.archive.source import Source
-from sidecar.carry_out import Wish, settle, start
+from sidecar.carry_out import settle, start
 from sidecar.database.compare import compare
 from sidecar.database.load import enable_events
 from sidecar.database.objects import contents, marked
 from sidecar.database.snapshot import take
 from sidecar.errors import Damaged, Refused
-from sidecar.gate import Allowed
-from sidecar.killed import find_killed, is_as_expected, take_back
+from sidecar.killed import find_killed, take_back
 from sidecar.kimai.target import Rest
-from sidecar.precheck import check
+from sidecar.manifest import Database
+from sidecar.precheck import check, read_whole
 from sidecar.replace import after_failure, check_mark, replace, roll_back
 from sidecar.restore import restore
 from sidecar.restore_job import Job, Report
 from sidecar.restore_note import Replacing, RestoreNote
 from sidecar.restore_report import reported
 from sidecar.undisturbed import tidying_undisturbed
+from sidecar.wish import Wish
 
 NONE = "no restore over an instance in use was cut short here"
 
@@ -24,21 +25,19 @@ NONE = "no restore over an instance in use was cut short here"
 def resume(job: Job, *, dry_run: bool = False) -> Report:
     """Bring the restore to its end: the instance is wholly the backup then. Raises `Refused` where there is none."""
     note, replacing = _unfinished(job)
-    wish = _wish(replacing)
+    wish = replacing.wish
     if note.phase == "saving":
         # Nothing was touched: it begins anew.
         return restore(job, replacing.reference, only=wish.only, allowed=wish.allowed, replace=True, dry_run=dry_run)
     with job.state.lock("restore"), reported(job, note.backup, dry_run=dry_run, resume=True) as report:
         note, replacing = _unfinished(job)
-        if note.phase == "settled":
+        if note.is_settled:
             _tidy_up(job, note, report)
             return report
         report.check(f"the restore of {note.backup} was cut short: {_how_far(note)}")
         with job.reopen(replacing.reference) as source:
             _check_same(source, note)
-            job.progress.phase("check the backup", total=source.size)
-            source.verify(job.progress.advance)
-            report.check(f"{source.label} is whole, every byte as its manifest says")
+            read_whole(job, source, report)
             if note.phase != "in place":
                 _check_again(job, source, note, wish, report)
             if dry_run:
@@ -64,7 +63,7 @@ def rollback(job: Job, *, discard: bool = False, dry_run: bool = False) -> Repor
     with job.state.lock("restore"), reported(job, "", dry_run=dry_run, rollback=True, discard=discard) as report:
         note, replacing = _unfinished(job)
         report.backup, report.is_rolled_back = note.backup, True
-        if note.phase == "settled":
+        if note.is_settled:
             raise Refused(
                 f"the restore of {note.backup} had reached its end, so there is nothing to roll back",
                 mend=f"To go back all the same: `kimai-backup restore {replacing.safety} --replace`.",
@@ -102,11 +101,6 @@ def _unfinished(job: Job) -> tuple[RestoreNote, Replacing]:
     return note, note.replacing
 
 
-def _wish(replacing: Replacing) -> Wish:
-    allowed = Allowed(replacing.unknown_version, replacing.version_mismatch, replacing.upgrade)
-    return Wish("database" if replacing.only_database else None, allowed)
-
-
 def _how_far(note: RestoreNote) -> str:
     return {
         "saving": "nothing had been touched",
@@ -125,13 +119,7 @@ def _check_same(source: Source, note: RestoreNote) -> None:
 
 def _check_again(job: Job, source: Source, note: RestoreNote, wish: Wish, report: Report) -> None:
     """All that must be right before anything is dropped; without the mark it must be what the safety backup holds."""
-    checked = check(
-        job, source, only=wish.only, allowed=wish.allowed, resumed=note.run_id, passing_over=(), replace=True
-    )
-    for line in checked.found:
-        report.check(line)
-    for line in (*source.warnings, *checked.warnings):
-        report.note(line)
+    check(job, source, only=wish.only, allowed=wish.allowed, resumed=True).tell(source, report)
     session = job.connect()
     try:
         its = marked(session)
@@ -148,15 +136,19 @@ def _check_again(job: Job, source: Source, note: RestoreNote, wish: Wish, report
 
 def _is_as_saved(job: Job, note: RestoreNote) -> bool:
     assert note.replacing is not None and note.replacing.safety is not None  # noqa: S101, PT018 - past saving
-    with job.reopen(note.replacing.safety) as safety, take(job.connect, job.connections) as snapshot:
-        return safety.manifest is not None and not compare(snapshot, safety.manifest.database)
+    with job.reopen(note.replacing.safety) as safety:
+        return safety.manifest is not None and _holds(job, safety.manifest.database)
 
 
 def _is_as_restored(job: Job, note: RestoreNote) -> bool:
     """Nobody can tell once Kimai may have migrated it, or where the backup doesn't say what it held."""
-    if note.upgrading or note.expected is None:
-        return False
-    return is_as_expected(job.connect, note.expected)
+    return not note.upgrading and note.expected is not None and _holds(job, note.expected)
+
+
+def _holds(job: Job, expected: Database) -> bool:
+    """Whether the database is just that, row for row."""
+    with take(job.connect, job.connections) as snapshot:
+        return not compare(snapshot, expected)
 
 
 def _finish(job: Job, source: Source, note: RestoreNote, wish: Wish, rest: Rest, report: Report) -> None:

@@ -253,7 +253,7 @@ KILLED = """
 import os, signal
 from sidecar import restore, upgrade
 from sidecar.app import App
-from sidecar.gate import Allowed
+from sidecar.wish import Allowed
 from sidecar.report.progress import progress
 real = upgrade.asked.upgrade
 def killed(console):

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from sidecar.errors import Refused
-from sidecar.gate import Allowed, Passed, check_version
+from sidecar.gate import Passed, check_version
 from sidecar.kimai.console import Outcome
+from sidecar.wish import Allowed
 
 NEWER, SAME, OLDER = "Version20270101000000", "Version20260802183206", "Version20250101000000"
 PLAIN, MISMATCH, UPGRADE = Allowed(), Allowed(version_mismatch=True), Allowed(upgrade=True)

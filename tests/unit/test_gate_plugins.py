@@ -9,9 +9,10 @@ import pytest
 
 from sidecar.archive.source import open_source
 from sidecar.errors import Refused
-from sidecar.gate import Allowed, Passed
+from sidecar.gate import Passed
 from sidecar.gate_plugins import check_plugins, plugins_of
 from sidecar.manifest import Plugin
+from sidecar.wish import Allowed
 from tests.support.archives import SAMPLE, file_of, folder_of, write_backup
 
 DEMO = Plugin(folder="DemoBundle", name="a/demo", version="1.0")
