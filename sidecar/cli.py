@@ -213,7 +213,7 @@ def restore(
     """Restore a backup into an empty database and Kimai's folder.
 
     With --replace into a database in use as well. Until --resume or --rollback has ended one that was cut short, no
-    backup is made, health is red, and Kimai stays stopped.
+    backup is made, health is red, and a Kimai in a container is not started again.
     """
     from sidecar import outcomes, unfinished
     from sidecar import restore as use_case
