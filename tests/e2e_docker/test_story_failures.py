@@ -4,6 +4,7 @@ One project for each database; every test leaves Kimai as it found it, with the 
 """
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -226,7 +227,10 @@ def test_a_kimai_that_does_not_start_has_everything_taken_back(ready: Ready, fre
     finally:
         fresh.project.compose("cp", str(harmless), "kimai:/opt/kimai/bin/standin-fault")
     assert ran.code == 5, ran.said
-    assert "has ended 3 times after its start" in ran.errors[0]
+    # Three times are enough; the engine may have tried once more by the time that somebody looks.
+    told = re.search(r"has ended (\d+) times after its start", ran.errors[0])
+    assert told is not None, ran.errors[0]
+    assert 3 <= int(told[1]) <= 6
     assert "docker logs" in ran.errors[0]
     fresh.project.wait("kimai", "healthy")
     assert differences(before, as_started(fresh.files())) == {}
