@@ -140,6 +140,7 @@ def _warn_of_plain(job: Job, exposed: int) -> None:
 
 def rehearse(job: Job, *, with_prune: bool = True) -> Rehearsal:
     """What a backup would read and its prune do, without writing anything."""
+    job.state.refuse_cut_short()
     kimai = job.instance.identify()
     before = look_back(job.storages, job.instance_name, job.state.manifests)
     survey = before.survey(job.instance)

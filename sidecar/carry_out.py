@@ -13,8 +13,9 @@ from sidecar.killed import find_killed, take_back_database
 from sidecar.kimai import console as asked
 from sidecar.kimai import web
 from sidecar.kimai.target import Rest
+from sidecar.manifest import Manifest
 from sidecar.restore_database import load_database, loading
-from sidecar.restore_files import prepare_staging, stage_files
+from sidecar.restore_files import check_as_saved, prepare_staging, stage_files
 from sidecar.restore_job import Job, Report
 from sidecar.restore_note import RestoreNote
 from sidecar.undisturbed import hold, undisturbed
@@ -33,20 +34,34 @@ class Settling(Protocol):
         """Keep them: nothing puts the old ones back from here on."""
 
 
-def carry_out(job: Job, source: Source, note: RestoreNote, wish: Wish, rest: Rest, report: Report) -> None:
-    """Restore; what fails is taken back, but for what a replaced database held, which is `replace`'s to put back."""
+def carry_out(
+    job: Job,
+    source: Source,
+    note: RestoreNote,
+    wish: Wish,
+    rest: Rest,
+    report: Report,
+    saved: Manifest | None = None,
+) -> None:
+    """Restore; what fails is taken back, but for an instance in use, of which a safety backup has `saved` all.
+
+    That one is `replace`'s to put back.
+    """
     job.state.write_restore_note(note)
+    database = saved.database if saved is not None else None
     try:
         with (
-            loading(job, source, note, report) if wish.only != "files" else nullcontext() as load,
+            loading(job, source, note, report, database) if wish.only != "files" else nullcontext() as load,
             prepare_staging(job, source, note, report) if wish.only != "database" else nullcontext() as staging,
             migrating(job, note),
-            _stopped_on_failure(rest),
+            _stopped_on_failure(rest, note),
         ):
             if load is not None:
                 load_database(job, source, load, report)
             if staging is not None:
                 stage_files(job, source, staging, report)
+                if saved is not None:
+                    check_as_saved(staging, saved)
             if load is not None and may_migrate(source, wish.allowed):
                 begin_migrating(job, note)
             if note.replacing is not None:
@@ -82,23 +97,32 @@ def settle(job: Job, note: RestoreNote, files: Settling | None) -> None:
         before, note.phase = note.phase, "settled"
         try:
             job.state.write_restore_note(note)
+        except BaseException:
+            note.phase = before
+            raise
+        try:
             if files is not None:
                 files.settle()
         except BaseException:
-            note.phase = before
-            job.state.write_restore_note(note)
+            # Into an empty database the files' own journal has a say. Over one in use the note alone decides: it is
+            # down, so that nothing goes back from here on.
+            if note.replacing is None:
+                note.phase = before
+                job.state.write_restore_note(note)
             raise
         if note.objects:
             take_back_database(job.connect, [("table", MARKER)], ())
 
 
 @contextmanager
-def _stopped_on_failure(rest: Rest) -> Iterator[None]:
-    """Nothing is taken back from under a Kimai that runs."""
+def _stopped_on_failure(rest: Rest, note: RestoreNote) -> Iterator[None]:
+    """Nothing is taken back from under a Kimai that runs; once the restore counts, nothing is taken back at all."""
     try:
         yield
     except BaseException:
         hold()
+        if note.is_settled:
+            raise
         try:
             rest.stop()
         except Unreachable as error:
@@ -107,10 +131,11 @@ def _stopped_on_failure(rest: Rest) -> Iterator[None]:
 
 
 def _leave_note(job: Job, note: RestoreNote) -> None:
-    """Where taking back failed as well, the note stays: the next restore tries again."""
-    if note.is_settled:
-        job.state.clear_restore_note()
-    elif note.replacing is None:
+    """Where taking back failed as well, the note stays: the next restore tries again.
+
+    So does one that is settled, as something is left to be tidied up.
+    """
+    if not note.is_settled and note.replacing is None:
         if note.objects or find_killed(job.state, job.kimai).folders:
             # Without what was taken back already: Kimai may have made something anew in its place by then.
             job.state.write_restore_note(note)

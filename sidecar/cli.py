@@ -250,6 +250,7 @@ def restore(
         if run:
             outcomes.of_restore(report, run)
     _print(tables.report(report))
+    _exit(report.exit_code)
 
 
 @cli.command()
@@ -386,7 +387,7 @@ def _load(instance: str | None = None, run_id: str | None = None) -> App:
     """For what may go on while a restore that was cut short waits for its end: that one waits is said each time."""
     app = App.load(os.environ, instance, run_id)
     try:
-        app.state.refuse_cut_short("a look")
+        app.state.refuse_cut_short()
     except KimaiBackupError as error:
         log.warning("%s", error)
     return app

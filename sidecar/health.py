@@ -86,7 +86,7 @@ def state_problems(state: State) -> list[str]:
     """What is wrong with the state folder, or was left in it by a restore that was killed."""
     try:
         state.check_writable()
-        state.refuse_cut_short("health")
+        state.refuse_cut_short()
     except KimaiBackupError as error:
         return [str(error)]
     return []

@@ -37,6 +37,11 @@ class Killed:
         return self.note.replacing is not None or not any(each.state == "swapping" for each in self.folders)
 
     @property
+    def is_unfinished(self) -> bool:
+        """It was over an instance in use, and waits for `--resume` or `--rollback`."""
+        return self.note is not None and self.note.replacing is not None and not self.note.is_settled
+
+    @property
     def objects(self) -> list[tuple[str, str]]:
         """Kind and name of what may stand in the database by it."""
         if self.note is None:

@@ -103,7 +103,9 @@ def of_drill(found: "Drill", recording: "Recording") -> None:
 
 def of_restore(report: "Report", recording: "Recording") -> None:
     """A restore: what was restored, or rolled back."""
-    recording.tell(0, f"{report.backup} is {'rolled back' if report.is_rolled_back else 'restored'}")
+    summary = f"{report.backup} is {'rolled back' if report.is_rolled_back else 'restored'}"
+    summary += f"; {some(report.lacks, _NAMES)}" if report.lacks else ""
+    recording.tell(report.exit_code, summary, lacks=report.lacks)
 
 
 def _count(results: "Sequence[Pruned]") -> int:

@@ -175,7 +175,7 @@ class Parts:
     @cached_property
     def site(self) -> Site:
         """The Kimai that is meant."""
-        return Site(self.settings, self.protected, self.settings.backup_state_dir / f"{self.instance}.upload")
+        return Site(self.settings, self.protected, self.state.upload)
 
     @cached_property
     def servers(self) -> Servers:

@@ -7,7 +7,7 @@ from typing import Literal
 from sidecar.archive.source import Source
 from sidecar.database import rights
 from sidecar.database.fits import unknown_to
-from sidecar.database.objects import MARKER, contents
+from sidecar.database.objects import MARKER, marked
 from sidecar.database.server import Session, version_number
 from sidecar.database.url import parse
 from sidecar.errors import Refused
@@ -78,6 +78,11 @@ def check(
         try:
             state = "half replaced" if resumed else _state(job, session, passing_over, replace=replace)
             checked.in_use = state == "in use"
+            if (checked.in_use or resumed) and not job.kimai.can_rest:
+                checked.warnings.append(
+                    f"nothing stops what serves {job.kimai.root}: before a restore stop its web server, and what cron "
+                    "runs of it"
+                )
             _check_rights(session, source)
             if source.manifest is not None:
                 _check_server(session, source.manifest.database, checked)
@@ -99,7 +104,7 @@ def _state(job: Job, session: Session, passing_over: Collection[tuple[str, str]]
     except InUse:
         if not replace:
             raise
-        if ("table", MARKER) in contents(session) and ("table", MARKER) not in passing_over:
+        if marked(session) is not None and ("table", MARKER) not in passing_over:
             raise Refused(
                 f"database {session.database} bears the mark of a restore whose journal is not in BACKUP_STATE_DIR",
                 mend=f"End that restore first, with its BACKUP_STATE_DIR; or drop the table {MARKER}.",

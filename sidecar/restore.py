@@ -7,7 +7,6 @@ from pathlib import Path
 
 from sidecar.archive.source import Source
 from sidecar.carry_out import carry_out
-from sidecar.errors import Refused
 from sidecar.killed import check_ours, find_killed, take_back
 from sidecar.names import ARCHIVE_SUFFIXES
 from sidecar.precheck import Checked, check, read_whole
@@ -30,50 +29,59 @@ def restore(
     allowed: Allowed = RULE,
     replace: bool = False,
     discard_killed: bool = False,
+    anew: bool = False,
     dry_run: bool = False,
 ) -> Report:
     """Bring a backup back. Touches nothing until every check has passed; what fails after that is taken back.
 
     `replace`: over a database in use, which a safety backup holds and which is put back where anything fails.
-    `discard_killed`: drop what a killed restore made although it was written to since.
+    `discard_killed`: drop what a killed restore made although it was written to since. `anew`: one that was cut short
+    before it had touched anything.
     """
     wish = Wish(only, allowed)
     given = {"only": only, **asdict(allowed), "replace": replace, "discard_killed": discard_killed}
     with job.state.lock("restore"), reported(job, reference, dry_run=dry_run, **given) as report:
         killed = find_killed(job.state, job.kimai)
-        if killed.note is not None and killed.note.replacing is not None and killed.note.is_between:
-            raise Refused(f"a restore of {killed.note.backup} over what was there was cut short", mend=killed.note.mend)
+        if killed.is_unfinished and not anew:
+            job.state.refuse_while_restoring()
         with job.open_backup(reference) as source:
             report.backup = source.label
             read_whole(job, source, report)
             check_ours(killed, job.connect, job.redacted_url, files_only=only == "files", discard=discard_killed)
             checked = check(job, source, only=only, allowed=allowed, replace=replace, passing_over=killed.objects)
             checked.tell(source, report)
-            if killed:
+            if killed and not anew:
                 report.note(f"{killed}: what it made is {'to be ' if dry_run else ''}taken back first")
             if dry_run:
                 report.steps += _plan(source, wish, checked)
                 return report
-            kimai = identify(job, allowed) if checked.in_use else None
+            was_running = job.kimai.runs or (killed.note is not None and killed.note.was_running)
+            note = _new_note(job, source, was_running=was_running)
+            kimai = None
+            if checked.in_use:
+                kimai = identify(job, allowed)
+                note.phase, note.replacing = "saving", _replacing(reference, source, wish)
+                if not killed or anew:
+                    # Before Kimai is stopped: a kill leaves nobody who would start it.
+                    job.state.write_restore_note(note)
             job.progress.phase("stop Kimai")
-            was_running = killed.note is not None and killed.note.was_running
             with tidying_undisturbed(), job.kimai.at_rest(was_running=was_running) as rest:
-                note = _new_note(job, source, was_running=rest.is_wanted)
-                if killed:
+                if killed and not anew:
                     take_back(killed, job.state, job.connect, job.kimai)
                 if kimai is None:
                     carry_out(job, source, note, wish, rest, report)
                 else:
-                    note.replacing = _replacing(reference, source, wish)
                     save_and_replace(job, source, note, wish, kimai, rest, report)
         return report
 
 
 def _new_note(job: Job, source: Source, *, was_running: bool) -> RestoreNote:
-    root = str(job.kimai.root.resolve())
-    run_id = secrets.token_hex(8)
     return RestoreNote(
-        backup=source.label, database=job.redacted_url, run_id=run_id, root=root, was_running=was_running
+        backup=source.label,
+        database=job.redacted_url,
+        run_id=secrets.token_hex(8),
+        root=str(job.kimai.root.resolve()),
+        was_running=was_running,
     )
 
 

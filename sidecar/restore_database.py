@@ -1,16 +1,17 @@
 """The database of a restore: loaded, compared with what was backed up, taken back where the restore fails."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from sidecar.archive.source import Source
-from sidecar.database.compare import compare
+from sidecar.database.compare import Difference, compare
 from sidecar.database.load import Load
-from sidecar.database.objects import MARKER, clear, drop, mark, marked
+from sidecar.database.locked import drop_unchanged
+from sidecar.database.objects import MARKER, clear, drop, make_mark, mark, marked, sign_mark
 from sidecar.database.server import Session
 from sidecar.database.snapshot import take
-from sidecar.errors import Damaged
+from sidecar.errors import Damaged, Refused
 from sidecar.fresh import find_fresh
 from sidecar.killed import take_back_database
 from sidecar.manifest import Database
@@ -24,10 +25,12 @@ _SHOWN = 5
 
 
 @contextmanager
-def loading(job: Job, source: Source, note: RestoreNote, report: Report) -> Iterator[Load]:
+def loading(
+    job: Job, source: Source, note: RestoreNote, report: Report, saved: Database | None = None
+) -> Iterator[Load]:
     """A load into the database, emptied first; leaving by an error before all is settled takes away what it made.
 
-    But not where a database in use is replaced (`replace.roll_back`).
+    But not where a database in use is replaced (`rollback`), of which the safety backup has `saved` all.
     """
 
     def making(kind: str, name: str) -> None:
@@ -42,9 +45,10 @@ def loading(job: Job, source: Source, note: RestoreNote, report: Report) -> Iter
         job.state.write_restore_note(note)
         session = job.connect()
         try:
-            if marked(session) != note.run_id:
-                mark(session, note.run_id)
-            _make_room(session, note, report)
+            if saved is not None:
+                _replace(job, session, note, saved, report)
+            else:
+                _make_room(session, note, report)
         finally:
             session.close()
         yield load
@@ -62,14 +66,29 @@ def loading(job: Job, source: Source, note: RestoreNote, report: Report) -> Iter
         report.note(line)
 
 
-def _make_room(session: Session, note: RestoreNote, report: Report) -> None:
-    """Drop what a safety backup holds, or what an installation made and nobody has used.
+def _replace(job: Job, session: Session, note: RestoreNote, saved: Database, report: Report) -> None:
+    """Drop what the safety backup holds. Raises `Refused` where that is not all: somebody has written since.
 
-    The latter is asked again now, as somebody may have come meanwhile.
+    Once this restore's mark stands, that was seen before.
     """
-    if note.replacing is not None:
-        report.step(f"what was in the database is dropped: {clear(session)} objects, which the safety backup holds")
-        return
+    if marked(session) is None:
+        job.progress.phase("compare with the safety backup", total=sum(t.rows for t in saved.tables), unit="items")
+        make_mark(session)
+        differences = drop_unchanged(session, saved, lambda: sign_mark(session, note.run_id), job.progress.advance)
+        if differences:
+            raise Refused(
+                f"the database was written to since its safety backup was made, so it is not dropped: "
+                f"{_some(differences)}",
+                mend="Stop what writes to it, such as Kimai's web server, an event or a cron job, and begin again.",
+            )
+    else:
+        clear(session)
+    report.step(f"what was in the database is dropped: {len(saved.tables)} tables, which the safety backup holds")
+
+
+def _make_room(session: Session, note: RestoreNote, report: Report) -> None:
+    """Drop what an installation made and nobody has used: asked again now, as somebody may have come meanwhile."""
+    mark(session, note.run_id)
     fresh = find_fresh(session, [("table", MARKER)])
     if fresh:
         drop(session, fresh)
@@ -97,16 +116,18 @@ def load_database(job: Job, source: Source, load: Load, report: Report) -> None:
     _compare(job, source.manifest.database, report)
 
 
-def load_anew(job: Job, source: Source, report: Report) -> None:
-    """Load into a database in which nothing stands but the mark, compare, and let events run."""
+def load_anew(job: Job, source: Source, report: Report) -> list[str]:
+    """Load into a database in which nothing stands but the mark, compare, and let events run.
+
+    Returns what was not made as it was, a sentence each.
+    """
     load = Load(job.connect, job.connections, advance=job.progress.advance)
     try:
         load_database(job, source, load, report)
         load.enable_events()
     finally:
         load.close()
-    for line in load.loaded.warnings:
-        report.note(line)
+    return load.loaded.warnings
 
 
 def _compare(job: Job, expected: Database, report: Report) -> None:
@@ -115,7 +136,10 @@ def _compare(job: Job, expected: Database, report: Report) -> None:
     with take(job.connect, job.connections) as snapshot:
         differences = compare(snapshot, expected, job.progress.advance)
     if differences:
-        shown = "; ".join(str(difference) for difference in differences[:_SHOWN])
-        more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
-        raise Damaged(f"what was loaded isn't what was backed up: {shown}{more}")
+        raise Damaged(f"what was loaded isn't what was backed up: {_some(differences)}")
     report.step(f"the database is loaded and equal: {len(expected.tables)} tables, {rows} rows")
+
+
+def _some(differences: Sequence[Difference]) -> str:
+    shown = "; ".join(str(difference) for difference in differences[:_SHOWN])
+    return f"{shown}; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else shown

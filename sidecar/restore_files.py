@@ -1,14 +1,21 @@
 """The files of a restore: staged beside what is there, exchanged for it, with what stays in force left alone."""
 
+import os
+
 import msgspec
 
 from sidecar.archive.names import link_stays_inside, safe_path
 from sidecar.archive.source import Source
+from sidecar.errors import Refused
 from sidecar.kept import made_anew, mounts_left_alone, moved_by_backup, settings_beside
+from sidecar.kimai.aside import SetAside
+from sidecar.kimai.beneath import exact_path
 from sidecar.kimai.target import Exchange
-from sidecar.manifest import File
+from sidecar.manifest import File, Manifest
 from sidecar.restore_job import BLOCK, Job, Report
 from sidecar.restore_note import RestoreNote
+
+_SHOWN = 3
 
 
 def prepare_staging(job: Job, source: Source, note: RestoreNote, report: Report) -> Exchange:
@@ -16,7 +23,10 @@ def prepare_staging(job: Job, source: Source, note: RestoreNote, report: Report)
     beside = settings_beside(job.kimai, source, job.database_url)
     for path, name in beside.items():
         report.note(f"the backup's {path} differs from the one in force and is laid beside it as {name}")
-    return job.kimai.staging(note.run_id, moved_by_backup(job.kimai, source), beside)
+    staging = job.kimai.staging(note.run_id, moved_by_backup(job.kimai, source), beside)
+    if note.replacing is not None:
+        staging.hand_over()
+    return staging
 
 
 def stage_files(job: Job, source: Source, staging: Exchange, report: Report) -> None:
@@ -44,6 +54,30 @@ def stage_files(job: Job, source: Source, staging: Exchange, report: Report) -> 
     named = {file.path for file in source.files}
     for path in (path for path in staging.kept if path not in named):
         report.note(f"{path} is not in the backup and stays as it is")
+
+
+def check_as_saved(staging: Exchange, saved: Manifest) -> None:
+    """Raise `Refused` where files were set aside that a safety backup does not hold, as they came or changed since.
+
+    Once the restore counts they are deleted.
+    """
+    known = {exact_path(file): file for file in saved.files}
+    since = sorted(aside.path for aside in staging.set_aside() if not _is_saved(aside, known.get(aside.path)))
+    if since:
+        shown = ", ".join(os.fsdecode(path) for path in since[:_SHOWN])
+        raise Refused(
+            f"{len(since)} files were written since the safety backup was made, such as {shown}",
+            mend="Stop what writes to Kimai's folder, such as its web server, and begin again.",
+        )
+
+
+def _is_saved(aside: SetAside, saved: File | None) -> bool:
+    """By content where its time differs, as not every way of reading it tells that to the nanosecond."""
+    if saved is None or saved.kind != aside.kind:
+        return False
+    if aside.kind != "file" or (aside.size, aside.mtime) == (saved.size, saved.mtime):
+        return True
+    return aside.size == saved.size and aside.digest() == saved.sha256
 
 
 def _tame(file: File, owner: tuple[int, int]) -> File:

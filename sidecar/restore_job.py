@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from sidecar.archive.source import Source
 from sidecar.database.snapshot import Connect
+from sidecar.errors import Exit
 from sidecar.kimai.target import Target
 from sidecar.making import Means
 from sidecar.report.progress import Progress
@@ -47,12 +48,14 @@ class Report:
     """What a restore did, or would do: its steps and what an admin should know, a sentence each.
 
     `checked` are those of the steps that only looked; `upgraded`: Kimai has migrated the database. `safety`
-    is the ID of the backup of what was there. `on_change` is called at each sentence.
+    is the ID of the backup of what was there. `lacks` are those of the notes that tell what is not as it was meant to
+    be. `on_change` is called at each sentence.
     """
 
     backup: str
     steps: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    lacks: list[str] = field(default_factory=list)
     dry_run: bool = False
     checked: list[str] = field(default_factory=list)
     upgraded: bool = False
@@ -71,6 +74,16 @@ class Report:
         """Say and keep what was found in order, before anything was touched."""
         self.checked.append(text)
         self.step(text)
+
+    @property
+    def exit_code(self) -> Exit:
+        """What the command ends with, unless by an error."""
+        return Exit.PARTIAL if self.lacks else Exit.DONE
+
+    def lack(self, text: str) -> None:
+        """Say and keep what could not be made as it was meant to be."""
+        self.lacks.append(text)
+        self.note(text)
 
     def note(self, text: str) -> None:
         """Say and keep what an admin should know."""

@@ -59,10 +59,34 @@ class RestoreNote(msgspec.Struct, kw_only=True):
         return self.phase not in ("saving", "settled")
 
     @property
+    def safety(self) -> str:
+        """The ID of the safety backup, which is there in every phase but `saving`."""
+        if self.replacing is None or self.replacing.safety is None:
+            raise AssertionError(f"a restore that is {self.phase} has no safety backup")
+        return self.replacing.safety
+
+    def saved_as(self, safety: str) -> None:
+        """The safety backup is there: what is in use may be replaced."""
+        if self.replacing is not None:
+            self.replacing.safety = safety
+        self.phase = "under way"
+
+    @property
+    def what(self) -> str:
+        """What became of it, in a sentence."""
+        if self.phase == "saving":
+            return f"a restore of {self.backup} was cut short before it had touched anything, and Kimai may be stopped"
+        return f"a restore of {self.backup} was cut short: Kimai's database and files may be half restored"
+
+    @property
     def mend(self) -> str:
         """What an admin has to do about it."""
-        if self.replacing is None or self.phase == "saving":
+        if self.replacing is None:
             return f"Run `kimai-backup restore {self.backup}` again: it takes back what that one made."
+        if self.phase == "saving":
+            return (
+                "`kimai-backup restore --resume` begins it anew, `kimai-backup restore --rollback` leaves all as it is."
+            )
         return (
             "`kimai-backup restore --resume` brings it to its end, `kimai-backup restore --rollback` puts the safety "
             f"backup {self.replacing.safety} back."

@@ -83,7 +83,7 @@ def reported(job: Job, reference: str, *, dry_run: bool, **asked: Any) -> Iterat
         except BaseException as error:
             kept.end("failed", Exit.FAULT, f"unexpected fault: {type(error).__name__}: {error}")
             raise
-        kept.end("restored", Exit.DONE, None)
+        kept.end("restored", report.exit_code, None)
 
 
 def _outcome(error: KimaiBackupError) -> Outcome:

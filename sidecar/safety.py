@@ -2,8 +2,7 @@
 
 from datetime import UTC, datetime
 
-from sidecar.before import Before
-from sidecar.catalog import catalog
+from sidecar.before import Before, look_back
 from sidecar.database import rights
 from sidecar.database.definitions import read_schema
 from sidecar.database.server import Session
@@ -47,10 +46,12 @@ def check_savable(job: Job, session: Session) -> None:
             f"MySQL lets only their definers, or SYSTEM_USER, drop what there is: {', '.join(strangers[:_SHOWN])}",
             mend="Let the server's administrator drop these and make them anew with Kimai's user as DEFINER.",
         )
-    needed = rights.for_objects({each.kind for each in schema.objects})
+    # Nobody may write between the comparison with the safety backup and the drop.
+    needed = rights.for_objects({each.kind for each in schema.objects}) | {"LOCK TABLES"}
     if lacking := rights.lacking(session, sorted(needed)):
         raise Refused(
-            f"the database user lacks {', '.join(lacking)} on {session.database}: what is there could not be put back",
+            f"the database user lacks {', '.join(lacking)} on {session.database}: "
+            "what is there could not be replaced, or not put back",
             mend=f"As the server's administrator: {rights.grant(session, lacking)}",
         )
 
@@ -88,30 +89,37 @@ def identify(job: Job, allowed: Allowed) -> Kimai:
         return Kimai(version=UNKNOWN_VERSION, version_source="nobody told")
 
 
-def save(job: Job, kimai: Kimai, report: Report) -> str:
-    """Make the safety backup on every target, read it back, and give its ID.
+def save(job: Job, kimai: Kimai, report: Report) -> Manifest:
+    """Make the safety backup on every target, read it back, and tell what it holds.
 
     Raises `Refused` where it lacks anything, and whatever making a backup does; nothing was touched then.
     """
     means = job.means()
-    means.spool.sweep(datetime.now(UTC))
-    taken = {found.id for found in catalog(means.storages, means.instance_name).backups}
-    backup_id = new_id(means.instance_name, kimai.version, taken, safety=True)
-    # At rest it can't be updated meanwhile, nor has it a console to ask.
-    made = make(means, backup_id, kimai, Before(taken), lambda: kimai)
-    _check_whole(made.manifest)
+    # A backup or prune of that instance holds Kimai's lock as well, but a prune of its targets alone does not.
+    with job.state.lock_of(means.instance_name, "restore"):
+        means.spool.sweep(datetime.now(UTC))
+        before = look_back(means.storages, means.instance_name, means.state.manifests)
+        backup_id = new_id(means.instance_name, kimai.version, before.taken, safety=True)
+        # At rest it can't be updated meanwhile, nor has it a console to ask.
+        made = make(means, backup_id, kimai, before, lambda: kimai)
+    _check_whole(made.manifest, before)
     _read_back(job, str(backup_id))
     for name, error in made.failed.items():
         report.note(f"the safety backup is not on {name}: {error}")
     report.safety = str(backup_id)
     report.step(f"safety backup {backup_id} is on {', '.join(made.targets)}, read back and fit to be loaded")
-    return str(backup_id)
+    return made.manifest
 
 
-def _check_whole(manifest: Manifest) -> None:
-    """What a backup may lack, a safety backup may not: the old files are deleted once the restore counts."""
+def _check_whole(manifest: Manifest, before: Before) -> None:
+    """What a backup may lack, a safety backup may not: the old files are deleted once the restore counts.
+
+    What is missing already was missing in the backup before as well, or it may lie on a disk that is not mounted now.
+    """
     database = manifest.database
     lacks = [*manifest.unreadable, *database.unreadable, *(f"{path} (changed)" for path in manifest.changed)]
+    known = set(before.manifest.missing) if before.manifest is not None else set()
+    lacks += [f"{path} (missing)" for path in manifest.missing if path not in known]
     if lacks:
         raise Refused(
             f"the safety backup {manifest.id} lacks {', '.join(lacks[:_SHOWN])}, so nothing is replaced",

@@ -9,7 +9,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -115,6 +115,12 @@ class State:
             yield
 
     @contextmanager
+    def lock_of(self, instance: str, doing: str) -> Iterator[None]:
+        """Hold another instance's lock as well; of one's own it is held already. Raises `Locked`."""
+        with _locked(self.folder / f"{instance}.lock", doing) if instance != self._instance else nullcontext():
+            yield
+
+    @contextmanager
     def only_daemon(self) -> Iterator[None]:
         """Be the one daemon of this instance. Raises `Locked`, naming the other one."""
         with _locked(self.folder / self._daemon_lock, "run"):
@@ -146,22 +152,16 @@ class State:
         """Raise `Refused` where a restore was killed: what is there is neither the old instance nor the new one."""
         note = self.restore_note()
         if note is not None and not note.is_settled:
-            raise Refused(
-                f"a restore of {note.backup} was cut short: Kimai's database and files may be half restored",
-                mend=note.mend,
-            )
+            raise Refused(note.what, mend=note.mend)
 
-    def refuse_cut_short(self, doing: str) -> None:
-        """`refuse_while_restoring`, for who holds no lock: a restore that is under way right now is none."""
+    def refuse_cut_short(self) -> None:
+        """`refuse_while_restoring`, for who holds no lock: a restore that is under way right now is none.
+
+        Makes nothing, as who only looks may have no right to. Raises `ConfigurationError` where that can't be seen.
+        """
         note = self.restore_note()
-        if note is None or note.is_settled:
-            return
-        try:
-            # Whoever restores holds the lock; it is asked for only where a note lies, as it could be in the way.
-            with self.lock(doing):
-                self.refuse_while_restoring()
-        except Locked:
-            return
+        if note is not None and not note.is_settled and not _is_held(self._folder / self._locks[1]):
+            self.refuse_while_restoring()
 
     def restore_note(self) -> RestoreNote | None:
         """What a restore that was killed had made; None where none was."""
@@ -169,6 +169,11 @@ class State:
             content = self.journal.read_bytes()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise ConfigurationError(
+                f"{self.journal} can't be read, so nobody knows whether a restore was cut short: {error.strerror}",
+                mend="Let this user read BACKUP_STATE_DIR.",
+            ) from error
         try:
             return msgspec.json.decode(content, type=RestoreNote)
         except msgspec.DecodeError as error:
@@ -179,7 +184,7 @@ class State:
 
     def write_restore_note(self, note: RestoreNote) -> None:
         """Put the note down so that it outlives a power cut, before what it tells of is done."""
-        path = self.journal
+        path = self.folder / self.journal.name
         try:
             write_whole(path, msgspec.json.encode(note))
         except OSError as error:
@@ -258,7 +263,12 @@ class State:
     @property
     def journal(self) -> Path:
         """The file that the note of a restore lies in."""
-        return self.folder / f"{self._target}.restore.json"
+        return self._folder / f"{self._target}.restore.json"
+
+    @property
+    def upload(self) -> Path:
+        """The folder that a restore collects an upload in, of whatever instance: it is found again by its Kimai."""
+        return self._folder / f"{self._target}.upload"
 
 
 @contextmanager
@@ -290,6 +300,23 @@ def _label(descriptor: int, doing: str) -> None:
     except OSError as error:
         # A full disk: the lock holds all the same.
         log.warning("the lock can't be labelled with its holder: %s", error.strerror)
+
+
+def _is_held(path: Path) -> bool:
+    """Whether somebody holds that lock; nothing is made, or written to it. Raises `ConfigurationError`."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} can't be read, so nobody knows whether a restore is under way: {error.strerror}",
+            mend="Let this user read BACKUP_STATE_DIR.",
+        ) from error
+    try:
+        return not _is_free(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _is_free(descriptor: int) -> bool:

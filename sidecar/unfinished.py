@@ -1,21 +1,23 @@
 """A restore over an instance in use that was cut short: brought to its end, or back to what was there before."""
 
+import dataclasses
+
 from sidecar.archive.source import Source
 from sidecar.carry_out import settle, start
-from sidecar.database.compare import compare
+from sidecar.database.dump import newest_migration
 from sidecar.database.load import enable_events
-from sidecar.database.objects import contents, marked
-from sidecar.database.snapshot import take
+from sidecar.database.objects import contents_but_mark, marked
 from sidecar.errors import Damaged, Refused
 from sidecar.killed import find_killed, take_back
 from sidecar.kimai.target import Rest
-from sidecar.manifest import Database
+from sidecar.manifest import Manifest
 from sidecar.precheck import check, read_whole
-from sidecar.replace import after_failure, check_mark, replace, roll_back
+from sidecar.replace import after_failure, replace
 from sidecar.restore import restore
 from sidecar.restore_job import Job, Report
 from sidecar.restore_note import Replacing, RestoreNote
 from sidecar.restore_report import reported
+from sidecar.rollback import check_mark, check_unused, holds, roll_back, written_since
 from sidecar.undisturbed import tidying_undisturbed
 from sidecar.wish import Wish
 
@@ -25,33 +27,41 @@ NONE = "no restore over an instance in use was cut short here"
 def resume(job: Job, *, dry_run: bool = False) -> Report:
     """Bring the restore to its end: the instance is wholly the backup then. Raises `Refused` where there is none."""
     note, replacing = _unfinished(job)
-    wish = replacing.wish
     if note.phase == "saving":
-        # Nothing was touched: it begins anew.
-        return restore(job, replacing.reference, only=wish.only, allowed=wish.allowed, replace=True, dry_run=dry_run)
+        return _begin_anew(job, replacing, dry_run=dry_run)
     with job.state.lock("restore"), reported(job, note.backup, dry_run=dry_run, resume=True) as report:
         note, replacing = _unfinished(job)
+        report.backup = note.backup
         if note.is_settled:
-            _tidy_up(job, note, report)
+            _tidy_up(job, note, report, dry_run=dry_run)
             return report
+        report.safety = note.safety
         report.check(f"the restore of {note.backup} was cut short: {_how_far(note)}")
+        is_whole = note.phase == "in place" and not _is_half_migrated(job, note)
         with job.reopen(replacing.reference) as source:
             _check_same(source, note)
             read_whole(job, source, report)
-            if note.phase != "in place":
-                _check_again(job, source, note, wish, report)
+            saved = _saved(job, note)
+            if not is_whole:
+                _check_again(job, source, note, replacing.wish, saved, report)
             if dry_run:
-                ends = "let Kimai show that it works" if note.phase == "in place" else "restore from its beginning"
-                report.steps.append(f"would {ends}; where that fails, {replacing.safety} is put back")
+                ends = "let Kimai show that it works" if is_whole else "restore from its beginning"
+                report.steps.append(f"would {ends}; where that fails, {note.safety} is put back")
                 return report
-            with tidying_undisturbed(), job.kimai.at_rest(was_running=note.was_running) as rest:
-                if note.phase == "in place":
-                    _finish(job, source, note, wish, rest, report)
+            with tidying_undisturbed(), job.kimai.at_rest(was_running=note.was_running, half=True) as rest:
+                if is_whole:
+                    _finish(job, source, note, replacing.wish, rest, report)
                 else:
-                    for leftover in job.kimai.leftovers():
-                        job.kimai.recover(leftover.run_id)
-                    replace(job, source, note, wish, rest, report)
+                    replace(job, source, note, replacing.wish, saved, rest, report)
         return report
+
+
+def _begin_anew(job: Job, replacing: Replacing, *, dry_run: bool) -> Report:
+    """Nothing was touched. `reopen`, as it may be another instance's backup."""
+    wish, anew = replacing.wish, dataclasses.replace(job, open_backup=job.reopen)
+    return restore(
+        anew, replacing.reference, only=wish.only, allowed=wish.allowed, replace=True, anew=True, dry_run=dry_run
+    )
 
 
 def rollback(job: Job, *, discard: bool = False, dry_run: bool = False) -> Report:
@@ -61,29 +71,28 @@ def rollback(job: Job, *, discard: bool = False, dry_run: bool = False) -> Repor
     """
     _unfinished(job)
     with job.state.lock("restore"), reported(job, "", dry_run=dry_run, rollback=True, discard=discard) as report:
-        note, replacing = _unfinished(job)
+        note, _ = _unfinished(job)
         report.backup, report.is_rolled_back = note.backup, True
         if note.is_settled:
             raise Refused(
                 f"the restore of {note.backup} had reached its end, so there is nothing to roll back",
-                mend=f"To go back all the same: `kimai-backup restore {replacing.safety} --replace`.",
+                mend=f"To go back all the same: `kimai-backup restore {note.safety} --replace`.",
             )
         report.check(f"the restore of {note.backup} was cut short: {_how_far(note)}")
-        if note.phase == "in place" and not discard and not _is_as_restored(job, note):
-            raise Refused(
-                f"{note.backup} is restored, and its database was written to since, so it is not dropped",
-                mend="`kimai-backup restore --resume` keeps it. If it can go, pass --discard-killed.",
-            )
+        if note.phase == "in place" and not discard:
+            check_unused(note)
+            if note.expected is not None and not holds(job, note.expected):
+                raise written_since(note)
+        is_touched = note.phase != "saving"
         if dry_run:
-            what = "let Kimai run again" if note.phase == "saving" else f"put {replacing.safety} back"
-            report.steps.append(f"would {what}")
+            report.steps.append(f"would put {note.safety} back" if is_touched else "would let Kimai run again")
             return report
-        with tidying_undisturbed(), job.kimai.at_rest(was_running=note.was_running) as rest:
-            if note.phase == "saving":
+        with tidying_undisturbed(), job.kimai.at_rest(was_running=note.was_running, half=is_touched) as rest:
+            if is_touched:
+                roll_back(job, note, rest, report, discard=discard)
+            else:
                 job.state.clear_restore_note()
                 report.step("nothing had been touched")
-            else:
-                roll_back(job, note, rest, report)
         return report
 
 
@@ -117,38 +126,40 @@ def _check_same(source: Source, note: RestoreNote) -> None:
         raise Damaged(f"{source.label} is not the backup that was being restored, {note.backup}")
 
 
-def _check_again(job: Job, source: Source, note: RestoreNote, wish: Wish, report: Report) -> None:
+def _saved(job: Job, note: RestoreNote) -> Manifest:
+    """What the safety backup holds; it must be there, to go back to, before anything goes on. Raises as `reopen`."""
+    with job.reopen(note.safety) as safety:
+        if safety.manifest is None:
+            raise Damaged(f"{note.safety} has no manifest, so it is no safety backup")
+        return safety.manifest
+
+
+def _check_again(job: Job, source: Source, note: RestoreNote, wish: Wish, saved: Manifest, report: Report) -> None:
     """All that must be right before anything is dropped; without the mark it must be what the safety backup holds."""
     check(job, source, only=wish.only, allowed=wish.allowed, resumed=True).tell(source, report)
     session = job.connect()
     try:
         its = marked(session)
         check_mark(its, note)
-        is_strange = its is None and bool(contents(session))
+        is_strange = its is None and bool(contents_but_mark(session))
     finally:
         session.close()
-    if is_strange and not _is_as_saved(job, note):
+    if is_strange and not holds(job, saved.database):
         raise Refused(
             "the database doesn't bear this restore's mark, and was written to since its safety backup was made",
             mend="`kimai-backup restore --rollback` leaves it as it is; then restore with --replace again.",
         )
 
 
-def _is_as_saved(job: Job, note: RestoreNote) -> bool:
-    assert note.replacing is not None and note.replacing.safety is not None  # noqa: S101, PT018 - past saving
-    with job.reopen(note.replacing.safety) as safety:
-        return safety.manifest is not None and _holds(job, safety.manifest.database)
-
-
-def _is_as_restored(job: Job, note: RestoreNote) -> bool:
-    """Nobody can tell once Kimai may have migrated it, or where the backup doesn't say what it held."""
-    return not note.upgrading and note.expected is not None and _holds(job, note.expected)
-
-
-def _holds(job: Job, expected: Database) -> bool:
-    """Whether the database is just that, row for row."""
-    with take(job.connect, job.connections) as snapshot:
-        return not compare(snapshot, expected)
+def _is_half_migrated(job: Job, note: RestoreNote) -> bool:
+    """Whether Kimai was cut short in migrating it: as migrations can't be taken up again, all begins anew then."""
+    if not note.upgrading:
+        return False
+    session = job.connect()
+    try:
+        return newest_migration(session) != job.kimai.newest_migration()
+    finally:
+        session.close()
 
 
 def _finish(job: Job, source: Source, note: RestoreNote, wish: Wish, rest: Rest, report: Report) -> None:
@@ -187,6 +198,9 @@ def _enable_events(job: Job, replacing: Replacing) -> None:
             session.close()
 
 
-def _tidy_up(job: Job, note: RestoreNote, report: Report) -> None:
+def _tidy_up(job: Job, note: RestoreNote, report: Report, *, dry_run: bool) -> None:
+    if dry_run:
+        report.steps.append(f"{note.backup} was restored already: would tidy up what the restore had left")
+        return
     take_back(find_killed(job.state, job.kimai), job.state, job.connect, job.kimai)
     report.step(f"{note.backup} was restored already: what the restore had left is tidied up")

@@ -10,7 +10,7 @@ from sidecar.database.packets import Digest
 from sidecar.database.rows import read_rows
 from sidecar.database.server import version_number
 from sidecar.database.snapshot import Snapshot
-from sidecar.database.tables import Table
+from sidecar.database.tables import Table, read_tables
 from sidecar.manifest import Database
 from sidecar.manifest import Table as Wanted
 
@@ -72,6 +72,17 @@ def compare(
     if same_server:
         for key in sorted(set(before) & set(after)):
             differences += _definitions(" ".join(key), before[key], after[key])
+    return differences
+
+
+def compare_rows(snapshot: Snapshot, expected: Database, advance: Callable[[int], None]) -> list[Difference]:
+    """As `compare`, of which tables there are and what rows they hold alone, not of how they are defined."""
+    with snapshot.borrow() as session:
+        found = {table.name: table for table in read_tables(session)}
+    wanted = {table.name: table for table in expected.tables}
+    differences = list(_names("table", set(wanted), set(found)))
+    for name in sorted(set(wanted) & set(found)):
+        differences += _rows(name, wanted[name], _digest(snapshot, found[name], advance))
     return differences
 
 

@@ -45,16 +45,31 @@ def contents(session: Session) -> list[tuple[str, str]]:
 
 
 def mark(session: Session, run_id: str) -> None:
-    """Make the table that tells a load under way, and whose it is; it is no part of any dump."""
-    session.query(f"CREATE TABLE {quote_name(MARKER)} (run_id VARCHAR(64) PRIMARY KEY) ENGINE=InnoDB")
+    """Tell that a load is under way here, and whose it is, by a table that is no part of any dump."""
+    make_mark(session)
+    sign_mark(session, run_id)
+
+
+def make_mark(session: Session) -> None:
+    """The table of `mark`, if it is not there yet. It says nothing as long as it isn't signed."""
+    session.query(f"CREATE TABLE IF NOT EXISTS {quote_name(MARKER)} (run_id VARCHAR(64) PRIMARY KEY) ENGINE=InnoDB")
+
+
+def sign_mark(session: Session, run_id: str) -> None:
+    """From here on the load of that run may drop what stands in the database."""
     session.query(f"INSERT INTO {quote_name(MARKER)} VALUES ({quote_text(run_id)})")  # noqa: S608 - quoted
 
 
 def marked(session: Session) -> str | None:
-    """Whose load is, or was, under way here; None without a mark."""
+    """Whose load is, or was, under way here; None without a mark, or with one that a kill has left unsigned."""
     if not session.query(f"SHOW TABLES LIKE {quote_text(MARKER)}"):
         return None
-    return session.value(f"SELECT MAX(run_id) FROM {quote_name(MARKER)}") or ""  # noqa: S608 - our own table
+    return session.value(f"SELECT MAX(run_id) FROM {quote_name(MARKER)}")  # noqa: S608 - our own table
+
+
+def contents_but_mark(session: Session) -> list[tuple[str, str]]:
+    """The `contents` that are not the mark of a load."""
+    return [each for each in contents(session) if each != ("table", MARKER)]
 
 
 def clear(session: Session) -> int:
@@ -63,7 +78,7 @@ def clear(session: Session) -> int:
     What one's own connections still carry out here is ended first: it would hold up a drop, or make something anew.
     """
     kill(session, at_work(session))
-    there = [each for each in contents(session) if each != ("table", MARKER)]
+    there = contents_but_mark(session)
     drop(session, there)
     return len(there)
 

@@ -117,12 +117,8 @@ def _share(connect: Connect, sessions: list[Session]) -> bool:
         if len({session.identity for session in (*sessions, locker)}) > 1:
             log.warning("one connection instead of %d: the address leads to different servers", len(sessions))
             return False
-        tables = locker.texts(
-            "SELECT TABLE_NAME FROM information_schema.TABLES "
-            "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY TABLE_NAME"
-        )
-        if tables:
-            _lock(locker, "LOCK TABLES " + ", ".join(f"{quote_name(name or '')} READ" for (name,) in tables))
+        if tables := base_tables(locker):
+            _lock(locker, "LOCK TABLES " + ", ".join(f"{quote_name(name)} READ" for name in tables))
         for session in sessions:
             begin(session)
     except QueryFailed as error:
@@ -132,6 +128,15 @@ def _share(connect: Connect, sessions: list[Session]) -> bool:
         return True
     finally:
         locker.close()
+
+
+def base_tables(session: Session) -> list[str]:
+    """The names of all that LOCK TABLES can lock."""
+    found = session.texts(
+        "SELECT TABLE_NAME FROM information_schema.TABLES "
+        "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY TABLE_NAME"
+    )
+    return [name or "" for (name,) in found]
 
 
 def _lock(locker: Session, statement: str) -> None:

@@ -132,9 +132,10 @@ class BareMetal:
         """What restores that were killed left of their files."""
         return leftovers(self.root) if self.root.is_dir() else []
 
-    def recover(self, run_id: str) -> None:
-        """Put back what one of them set aside, and delete its folders."""
+    def recover(self, run_id: str) -> list[str]:
+        """Put back what one of them set aside, all of it, and delete its folders."""
         recover(self.root, run_id)
+        return []
 
     def finish(self, run_id: str) -> None:
         """Keep for good what one of them has put in place, and delete what it set aside."""
@@ -158,7 +159,17 @@ class BareMetal:
         """It runs on this machine."""
         return True
 
-    def at_rest(self, *, was_running: bool) -> AbstractContextManager[Rest]:  # noqa: ARG002 - it is no container
+    @property
+    def runs(self) -> bool:
+        """A web server may run it at any time."""
+        return True
+
+    @property
+    def can_rest(self) -> bool:
+        """No: its web server, and what cron runs of it, are the admin's to stop."""
+        return False
+
+    def at_rest(self, *, was_running: bool, half: bool = False) -> AbstractContextManager[Rest]:  # noqa: ARG002 - as it says
         """Nothing: a web server is the admin's own to stop, and Kimai runs in no process of its own."""
         return nullcontext(_Unstopped())
 

@@ -14,6 +14,7 @@ import msgspec
 
 from sidecar.errors import KimaiBackupError, Refused, Unreachable
 from sidecar.kimai.archived import open_tar, owner_of, tar_faults_named
+from sidecar.kimai.aside import SetAside
 from sidecar.kimai.beneath import exact_path
 from sidecar.kimai.code import archived_newest_migration
 from sidecar.kimai.console import QUERY_DEADLINE, UPGRADE_DEADLINE
@@ -27,7 +28,7 @@ from sidecar.kimai.setaside import faults_named
 from sidecar.kimai.shares import Shares
 from sidecar.kimai.staging import Staging
 from sidecar.kimai.survey import Escape
-from sidecar.kimai.upload import BEFORE, Upload, put_back, remove
+from sidecar.kimai.upload import BEFORE, Upload, put_back, remove, told_to_stay
 from sidecar.kimai.userdata import outermost
 from sidecar.kimai.writable import check_writable
 from sidecar.manifest import File, Manifest
@@ -148,13 +149,15 @@ class ContainedTarget(Contained):
             found.append(Leftover(self._spool.name, "swapping" if sent else "staging", (self._spool,)))
         return found
 
-    def recover(self, run_id: str) -> None:
+    def recover(self, run_id: str) -> list[str]:
         """Put back what a killed restore set aside, or what lay in the container before its upload."""
         if run_id != self._spool.name:
             recover(self.root, run_id, self._user_data().paths)
-            return
-        put_back(self._engine, self.app.id, self._root, self._spool)
-        remove(self._spool)
+            return []
+        new = put_back(self._engine, self.app.id, self._root, self._spool)
+        with faults_named(f"{self._spool} can't be deleted"):
+            remove(self._spool)
+        return [told_to_stay(new)] if new else []
 
     def finish(self, run_id: str) -> None:
         """Keep for good what a killed restore has put in place, and delete what it set aside."""
@@ -196,10 +199,23 @@ class ContainedTarget(Contained):
         """It has a network of its own, where localhost is itself."""
         return False
 
+    @property
+    def runs(self) -> bool:
+        """Whether the container did when it was found."""
+        return self.app.is_running
+
+    @property
+    def can_rest(self) -> bool:
+        """The container is all of it."""
+        return True
+
     @contextmanager
-    def at_rest(self, *, was_running: bool) -> "Iterator[ContainedRest]":
-        """Stop the app; on leaving, however that comes, it runs again if it did, or was started since."""
-        rest = ContainedRest(self._engine, self.app, was_running=was_running)
+    def at_rest(self, *, was_running: bool, half: bool = False) -> "Iterator[ContainedRest]":
+        """Stop the app; on leaving, however that comes, it runs again if it did, or was started since.
+
+        `half`: only in the latter case.
+        """
+        rest = ContainedRest(self._engine, self.app, is_wanted=(self.app.is_running or was_running) and not half)
         try:
             rest.stop()
             yield rest
@@ -232,6 +248,7 @@ class ContainedStaging:
         self._shares = shares
         self._beside = keep_beside
         self._settled = False
+        self._is_handed_over = False
 
     def write(self, file: File, chunks: Iterable[bytes] = ()) -> None:
         """Stage one file, folder or link."""
@@ -249,6 +266,17 @@ class ContainedStaging:
             self.kept += [path for path in self._local.kept if self._shares.is_local(path)]
         self._upload.send()
         self.kept += self._upload.kept
+
+    def set_aside(self) -> Iterator[SetAside]:
+        """What was exchanged on the volumes: nobody writes to a stopped container's own files."""
+        if self._local is not None:
+            yield from self._local.set_aside()
+
+    def hand_over(self) -> None:
+        """Leaving puts nothing back from here on."""
+        self._is_handed_over = True
+        if self._local is not None:
+            self._local.hand_over()
 
     def settle(self) -> None:
         """Keep the new files for good."""
@@ -273,22 +301,25 @@ class ContainedStaging:
         with ExitStack() as both:
             if self._local is not None:
                 both.push(self._local.__exit__)
-            if not self._settled:
+            if self._is_handed_over and not self._settled:
+                self._upload.close()
+            elif not self._settled:
                 self._upload.put_back()
 
 
 class ContainedRest:
     """One stop and start of the app's container."""
 
-    def __init__(self, engine: Engine, app: Container, *, was_running: bool) -> None:
-        self.is_wanted = app.is_running or was_running
+    def __init__(self, engine: Engine, app: Container, *, is_wanted: bool) -> None:
+        self.is_wanted = is_wanted
         self._engine = engine
         self._app = app
         self._is_stopped = not app.is_running
 
     def stop(self) -> None:
-        """Stop it. Raises `Unreachable`."""
-        if not self._is_stopped:
+        """Stop it, unless it is: asked each time, as a stop may fail, and somebody start it. Raises `Unreachable`."""
+        seen = self._engine.inspect(self._app.id)
+        if seen.is_running or seen.status == "restarting":
             # Before the call: one that fails or is cut short may have stopped it all the same.
             self._is_stopped = True
             self._engine.stop(self._app.id)

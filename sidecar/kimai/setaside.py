@@ -1,6 +1,7 @@
 """Exchanging what is there for what was staged, by renames that a journal can take back after any crash."""
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -19,6 +20,9 @@ ROLLED_BACK = b"rolled-back.json"
 """The journal's name is the state: renamed once the outcome is settled, before anything is deleted."""
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EACCES}
+"""What a file system says that has no hard links, or a kernel that doesn't let this user make one of another's file."""
 
 State = Literal["staging", "swapping", "committed", "rolled back"]
 STATES: dict[bytes, State] = {JOURNAL: "swapping", COMMITTED: "committed", ROLLED_BACK: "rolled back"}
@@ -101,10 +105,11 @@ class Exchange:
         for unit in self.journal.units:
             path, base = os.fsencode(unit.path), os.fsencode(unit.base)
             with faults_named(f"{unit.path} can't be exchanged"):
-                if unit.existed:
-                    self._move(path, self._aside("old", unit))
+                staged = staged_path(path, base, self._run_id)
+                if unit.existed and not (unit.staged and self._link_aside(path, staged, self.aside("old", unit))):
+                    self._move(path, self.aside("old", unit))
                 if unit.staged:
-                    self._move(staged_path(path, base, self._run_id), path)
+                    self._move(staged, path)
 
     def put_back(self) -> None:
         """Bring back what was there, from any point that `swap` came to. Raises `StorageFailed`.
@@ -112,14 +117,17 @@ class Exchange:
         What was done is told from what lies where: a path's old state is set aside exactly until it is back.
         """
         for unit in reversed(self.journal.units):
-            path, aside = os.fsencode(unit.path), self._aside("old", unit)
+            path, aside = os.fsencode(unit.path), self.aside("old", unit)
             with faults_named(f"{unit.path} can't be put back from {os.fsdecode(aside)} in KIMAI_DIR"):
                 placed = unit.staged and not exists(self._root, staged_path(path, os.fsencode(unit.base), self._run_id))
                 is_new = exists(self._root, aside) if unit.existed else placed
-                if is_new and exists(self._root, path):
-                    self._move(path, self._aside("failed", unit))
+                if is_new and exists(self._root, path) and not (self._is_file(path) and self._is_file(aside)):
+                    self._move(path, self.aside("failed", unit))
                 if unit.existed and exists(self._root, aside):
+                    # A file goes over what lies there (`_link_aside`).
                     self._move(aside, path)
+                    # The kernel renames nothing where both are one file still, and says nothing.
+                    self._unlink(aside)
         for state in self.journal.folders:
             with faults_named(f"{state.path} can't be set back"):
                 apply_folder(self._root, os.fsencode(state.path), state)
@@ -144,8 +152,37 @@ class Exchange:
                 break
         return notes
 
-    def _aside(self, kind: str, unit: Unit) -> bytes:
+    def aside(self, kind: Literal["old", "failed"], unit: Unit) -> bytes:
+        """Where what a unit's path held is, or will be, set aside."""
         return self.folder(unit.base) + f"/{kind}/{unit.place}".encode()
+
+    def _link_aside(self, path: bytes, staged: bytes, aside: bytes) -> bool:
+        """Set a file aside by a second name, so that the staged one can go over it: its path is never without one.
+
+        Kimai, and a restore that is taken up again after a kill, read their settings from such files. False where it
+        is no file, or the file system gives no second names.
+        """
+        if not (self._is_file(path) and self._is_file(staged)):
+            return False
+        (source_folder, source_name), (target_folder, target_name) = parent_of(path), parent_of(aside)
+        with opened(self._root, source_folder) as origin, opened(self._root, target_folder) as goal:
+            try:
+                os.link(source_name, target_name, src_dir_fd=origin, dst_dir_fd=goal, follow_symlinks=False)
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                return False
+            os.fsync(goal)
+        return True
+
+    def _unlink(self, path: bytes) -> None:
+        folder, name = parent_of(path)
+        with opened(self._root, folder) as descriptor, contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=descriptor)
+
+    def _is_file(self, path: bytes) -> bool:
+        status = status_of(self._root, path)
+        return status is not None and stat.S_ISREG(status.st_mode)
 
     def _write_journal(self) -> None:
         folder = self.folder(self.journal.bases[0])

@@ -10,6 +10,7 @@ from typing import Self
 import msgspec
 
 from sidecar.errors import Refused, StorageFailed
+from sidecar.kimai.aside import SetAside, set_aside
 from sidecar.kimai.beneath import (
     STAGING_PREFIX,
     below,
@@ -79,15 +80,28 @@ class Staging:
         self._fixed: dict[bytes, File] = {}
         self._exchange: Exchange | None = None
         self._settled = False
+        self._is_handed_over = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
         try:
-            self.rollback()
+            if self._is_handed_over:
+                self._tree.close()
+            else:
+                self.rollback()
         finally:
             os.close(self._root)
+
+    def hand_over(self) -> None:
+        """Leaving puts nothing back from here on: somebody's journal tells `recovery` which way it goes."""
+        self._is_handed_over = True
+
+    def set_aside(self) -> Iterator[SetAside]:
+        """The files and links that `swap` has set aside."""
+        if self._exchange is not None:
+            yield from set_aside(self._root, self._exchange)
 
     def write(self, file: File, chunks: Iterable[bytes] = ()) -> None:
         """Stage one file, folder or link; a folder's own entry may come before or after what is in it.

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Protocol, Self
 
+from sidecar.kimai.aside import SetAside
 from sidecar.kimai.console import Console
 from sidecar.kimai.environment import AppSecret
 from sidecar.kimai.recovery import Leftover
@@ -25,6 +26,12 @@ class Exchange(Protocol):
 
     def swap(self) -> None:
         """Put in place what was staged, and keep what was there."""
+
+    def set_aside(self) -> Iterable[SetAside]:
+        """The files and links that `swap` has set aside on this machine, to be deleted in the end."""
+
+    def hand_over(self) -> None:
+        """Leaving puts nothing back from here on: that is left to `Target.recover`."""
 
     def settle(self) -> None:
         """Keep the new files for good: leaving puts nothing back from here on."""
@@ -102,8 +109,8 @@ class Target(Protocol):
     def leftovers(self) -> list[Leftover]:
         """What restores that were killed left of their files."""
 
-    def recover(self, run_id: str) -> None:
-        """Put back what one of them set aside, and delete its folders."""
+    def recover(self, run_id: str) -> list[str]:
+        """Put back what one of them set aside, and delete its folders; what can't be put back is returned, in words."""
 
     def finish(self, run_id: str) -> None:
         """Keep for good what one of them has put in place, and delete what it set aside."""
@@ -122,8 +129,19 @@ class Target(Protocol):
     def shares_network(self) -> bool:
         """Whether an address means the same to it as to us."""
 
-    def at_rest(self, *, was_running: bool) -> AbstractContextManager[Rest]:
-        """Stop it; on leaving, however that comes, it runs again if it did, now or (`was_running`) before a kill."""
+    @property
+    def runs(self) -> bool:
+        """Whether it runs now, as far as anybody can tell."""
+
+    @property
+    def can_rest(self) -> bool:
+        """Whether `at_rest` stops all of it."""
+
+    def at_rest(self, *, was_running: bool, half: bool = False) -> AbstractContextManager[Rest]:
+        """Stop it; on leaving, however that comes, it runs again if it did, now or (`was_running`) before a kill.
+
+        `half`: what is there is half replaced, so that it stays stopped unless the block wants it otherwise.
+        """
 
     def effects(self, manifest: Manifest | None, /) -> list[str]:
         """What its start will do by itself to a restored database, and what differs there from the backup's."""

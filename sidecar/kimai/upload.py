@@ -43,8 +43,6 @@ class Upload:
         self._folder = folder
         self._allowed = [path.encode() for path in allowed]
         self._seen: dict[bytes, str] = {}
-        self._old: set[bytes] = set()
-        self._is_sent = False
         self._tar: tarfile.TarFile | None = None
 
     def add(self, file: File, chunks: Iterable[bytes] = ()) -> None:
@@ -67,18 +65,15 @@ class Upload:
         with self._faults():
             self._seal()
             self._keep()
-        self._is_sent = True
         with (self._folder / NEW).open("rb") as tar:
             self._engine.store(self._container, self._root, tar)
 
     def put_back(self) -> None:
         """Send back what was there. What wasn't there before can't be taken away this way, and is named."""
-        put_back(self._engine, self._container, self._root, self._folder)
-        new = sorted(
-            os.fsdecode(path) for path, kind in self._seen.items() if kind != "folder" and path not in self._old
-        )
-        if self._is_sent and new:
-            log.warning("what the restore brought and was not there stays in Kimai's container: %s", ", ".join(new))
+        self.close()
+        new = put_back(self._engine, self._container, self._root, self._folder)
+        if new:
+            log.warning("%s", told_to_stay(new))
         self.clean_up()
 
     def settle(self) -> None:
@@ -88,11 +83,15 @@ class Upload:
             if self._folder.exists():
                 _sync(self._folder)
 
-    def clean_up(self) -> None:
-        """Delete what was collected; there is nothing to put back from then on."""
+    def close(self) -> None:
+        """Collect no more; what was collected, or kept, stays for `put_back` or `remove`."""
         if self._tar is not None:
             self._tar.close()
             self._tar = None
+
+    def clean_up(self) -> None:
+        """Delete what was collected; there is nothing to put back from then on."""
+        self.close()
         with self._faults():
             remove(self._folder)
 
@@ -123,7 +122,6 @@ class Upload:
         _sync(part)
         part.rename(self._folder / BEFORE)
         _sync(self._folder)
-        self._old = there
         left = sorted(os.fsdecode(path) for path in there - {*self._seen})
         self.kept += left
 
@@ -187,12 +185,32 @@ class _Checked(io.RawIOBase):
         return Damaged(f"{self._file.path} in the backup is not what its manifest says", mend=HOSTILE)
 
 
-def put_back(engine: ContainerFiles, container: str, root: str, folder: Path) -> None:
-    """Send back what `Upload.send` kept, if it came so far. Raises `Unreachable`."""
+def put_back(engine: ContainerFiles, container: str, root: str, folder: Path) -> list[bytes]:
+    """Send back what `Upload.send` kept, if it came so far. Raises `Unreachable`.
+
+    Returns what wasn't there before: it can't be taken away this way, and stays.
+    """
     before = folder / BEFORE
-    if before.exists():
-        with before.open("rb") as tar:
-            engine.store(container, root, tar)
+    if not before.exists():
+        return []
+    with before.open("rb") as tar:
+        engine.store(container, root, tar)
+    with faults_named(f"{folder} can't be read"):
+        return sorted(_named(folder / NEW) - _named(before))
+
+
+def told_to_stay(new: Iterable[bytes]) -> str:
+    """What an admin is told of files that a restore brought and that stay."""
+    shown = ", ".join(os.fsdecode(path) for path in new)
+    return f"what the restore brought and was not there stays in Kimai's container: {shown}"
+
+
+def _named(file: Path) -> set[bytes]:
+    """All but folders in a tar of our own; none where there is none."""
+    if not file.exists():
+        return set()
+    with tarfile.open(file) as tar:
+        return {os.fsencode(member.name) for member in tar if not member.isdir()}
 
 
 def remove(folder: Path) -> None:

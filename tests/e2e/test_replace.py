@@ -7,35 +7,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
 from tests.standin.install import set_fault
-from tests.support.cli import Ran, Site, make_site, poll, without_rights
+from tests.support.cli import Site, make_site, poll, without_rights
+from tests.support.in_use import IN_PLACE, LOADING, NOTE, InUse, go_on, phase, refused
 from tests.support.keys import age_key
 from tests.support.killing import Point, kill_at
 from tests.support.servers import Server, running
-
-
-class InUse(NamedTuple):
-    """A Kimai that went on since its backup: how it was then, and how it is now."""
-
-    site: Site
-    backup: str
-    then: Any
-    now: Any
-
-    def assert_new(self) -> None:
-        self.site.remembered = self.then
-        self.site.assert_restored()
-
-    def assert_old(self) -> None:
-        self.site.remembered = self.now
-        self.site.assert_restored()
-
-    def safeties(self) -> list[str]:
-        return [each for each in self.site.ids() if each.endswith("_safety")]
 
 
 @pytest.fixture
@@ -43,29 +23,6 @@ def in_use(tmp_path: Path, mariadb_server: Server) -> Iterator[InUse]:
     site = make_site(tmp_path, mariadb_server, timesheets=50)
     yield go_on(site)
     site.end()
-
-
-def go_on(site: Site) -> InUse:
-    backup = site.backup()
-    site.remember()
-    then = site.remembered
-    site.sql(
-        "INSERT INTO kimai2_tags (name) VALUES ('since the backup')",
-        "DELETE FROM kimai2_timesheet ORDER BY id LIMIT 1",
-        "CREATE TABLE kimai2_since (id INT PRIMARY KEY, name VARCHAR(20))",
-        "INSERT INTO kimai2_since VALUES (1, 'since the backup')",
-        "CREATE EVENT since_the_backup ON SCHEDULE EVERY 1 YEAR DO DELETE FROM kimai2_since",
-    )
-    (site.root / "var/data/since.pdf").write_bytes(b"since the backup")
-    (site.root / "var/invoices/since.pdf").write_bytes(b"since the backup")
-    site.remember()
-    return InUse(site, backup, then, site.remembered)
-
-
-def refused(ran: Ran, *words: str) -> None:
-    assert ran.code == 8, ran.said
-    for word in words:
-        assert word in ran.errors[0]
 
 
 # ── As it goes ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -199,12 +156,6 @@ def test_a_signal_puts_back_what_was_there(in_use: InUse, number: int) -> None:
     in_use.assert_old()
 
 
-def phase(site: Site) -> str | None:
-    """How far the journal says that it is."""
-    found = [json.loads(path.read_bytes()) for path in site.state.glob("*.restore.json")]
-    return found[0]["phase"] if found else None
-
-
 def test_a_fault_that_nobody_thought_of_puts_back_what_was_there(in_use: InUse) -> None:
     """No error of ours: such as one of the file system's, in a place where none was expected."""
     site = in_use.site
@@ -232,16 +183,15 @@ main()
 
 # ── Killed ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-NOTE = "State.write_restore_note"
-LOADING = Point("sidecar.database.load", "Load._take", 40, "before")
 POINTS = {
     "while the safety backup is made": Point("sidecar.making", "publish"),
     "once the safety backup is read back": Point("sidecar.safety", "_read_back", 1, "after"),
     "once the journal says that it begins": Point("sidecar.state", NOTE, 2, "after"),
-    "before the database is marked": Point("sidecar.restore_database", "mark"),
-    "once the database is marked": Point("sidecar.restore_database", "mark", 1, "after"),
+    "before the database is marked": Point("sidecar.restore_database", "make_mark"),
+    "once the mark is made": Point("sidecar.restore_database", "make_mark", 1, "after"),
+    "once the mark is signed": Point("sidecar.restore_database", "sign_mark", 1, "after"),
     "while tables are dropped": Point("sidecar.database.server", "Session.query", 6, "before", "DROP TABLE"),
-    "once all is dropped": Point("sidecar.restore_database", "clear", 1, "after"),
+    "once all is dropped": Point("sidecar.restore_database", "drop_unchanged", 1, "after"),
     "while the dump is loaded": LOADING,
     "while keys are made": Point("sidecar.database.load", "_alter", 3, "before"),
     "before the database is compared": Point("sidecar.restore_database", "_compare"),
@@ -250,23 +200,8 @@ POINTS = {
     "once files are exchanged": Point("sidecar.kimai.staging", "Staging.swap", 1, "after"),
     "once all is in place": Point("sidecar.state", NOTE, 1, "after", "in place"),
     "before Kimai is reloaded": Point("sidecar.carry_out", "_bring_up"),
-    "before it counts": Point("sidecar.carry_out", "settle"),
+    "before it counts": IN_PLACE,
 }
-
-
-def say_so(in_use: InUse) -> None:
-    """Until it is ended, every command says that one was cut short, and none makes it worse."""
-    site = in_use.site
-    for command in (("backup",), ("prune",), ("restore", "latest"), ("restore", "latest", "--replace")):
-        refused(site.run(*command), "cut short", "--resume", "--rollback")
-    health = site.run("health")
-    assert health.code == 1
-    assert "--rollback" in health.out
-    for command in (("list",), ("show",), ("verify",), ("config",)):
-        assert "--rollback" in site.run(*command).err
-    assert "--rollback" in site.run("doctor").said
-    assert in_use.backup in site.ids()
-    assert len(in_use.safeties()) == 1
 
 
 @pytest.mark.parametrize("point", POINTS.values(), ids=POINTS)
@@ -277,20 +212,6 @@ def test_a_kill_is_ended_either_way(in_use: InUse, point: Point) -> None:
         ran = site.run("restore", end)
         assert ran.code == 0, ran.said
         assert_whole()
-
-
-def test_until_then_every_command_says_so(in_use: InUse) -> None:
-    kill_at(in_use.site, LOADING, "restore", in_use.backup, "--replace")
-    say_so(in_use)
-    for end in ("--resume", "--rollback"):
-        dry = in_use.site.run("restore", end, "--dry-run")
-        assert dry.code == 0, dry.said
-        assert "would" in dry.out
-    assert in_use.site.run("restore", "--rollback").code == 0
-    in_use.assert_old()
-    for end in ("--resume", "--rollback"):
-        refused(in_use.site.run("restore", end), "no restore over an instance in use was cut short")
-    assert in_use.site.run("backup").code == 0
 
 
 ONCE_IT_COUNTS = {
@@ -326,12 +247,13 @@ def test_a_kill_once_it_counts_leaves_only_tidying_up(in_use: InUse, point: str,
 
 ROLLING_BACK = {
     "once the journal says so": Point("sidecar.state", NOTE, 1, "after", "rolling back"),
-    "once the files are back": Point("sidecar.replace", "_put_back_database"),
+    "before anything is": Point("sidecar.rollback", "_drop_what_was_restored"),
+    "once the files are back": Point("sidecar.rollback", "put_files_back", 1, "after"),
     "while what was restored is dropped": Point("sidecar.database.server", "Session.query", 6, "before", "DROP TABLE"),
-    "once that is dropped": Point("sidecar.replace", "clear", 1, "after"),
+    "once that is dropped": Point("sidecar.rollback", "clear", 1, "after"),
     "while the safety backup is loaded": LOADING,
-    "once it is loaded": Point("sidecar.replace", "load_anew", 1, "after"),
-    "once the mark is gone": Point("sidecar.replace", "take_back_database", 1, "after"),
+    "once it is loaded": Point("sidecar.rollback", "load_anew", 1, "after"),
+    "once the mark is gone": Point("sidecar.rollback", "take_back_database", 1, "after"),
 }
 
 
@@ -347,48 +269,7 @@ def test_a_rollback_that_is_killed_is_ended_either_way(in_use: InUse, point: Poi
         assert_whole()
 
 
-# ── What was written since ───────────────────────────────────────────────────────────────────────────────────
-
-IN_PLACE = POINTS["before it counts"]
-
-
-def test_what_was_written_to_the_restored_kimai_is_kept_by_resume_and_not_dropped_unasked(in_use: InUse) -> None:
-    site = in_use.site
-    kill_at(site, IN_PLACE, "restore", in_use.backup, "--replace")
-    site.sql("INSERT INTO kimai2_tags (name) VALUES ('written since')")
-    refused(site.run("restore", "--rollback"), "written to since", "--resume", "--discard-killed")
-    ran = site.run("restore", "--resume")
-    assert ran.code == 0, ran.said
-    assert site.sql("SELECT COUNT(*) FROM kimai2_tags WHERE name = 'written since'") == [(1,)]
-    assert site.traces() == []
-
-
-def test_what_was_written_since_goes_where_that_is_said(in_use: InUse) -> None:
-    site = in_use.site
-    kill_at(site, IN_PLACE, "restore", in_use.backup, "--replace")
-    site.sql("INSERT INTO kimai2_tags (name) VALUES ('written since')")
-    assert site.run("restore", "--rollback", "--discard-killed").code == 0
-    in_use.assert_old()
-
-
-def test_a_database_without_the_mark_is_nobodys_to_drop(in_use: InUse) -> None:
-    """Somebody mended it by hand, and goes on: neither way may take that away."""
-    site = in_use.site
-    kill_at(site, POINTS["before the database is marked"], "restore", in_use.backup, "--replace")
-    site.sql("INSERT INTO kimai2_tags (name) VALUES ('written since')")
-    rows = site.rows()
-    refused(site.run("restore", "--resume"), "written to since", "--rollback")
-    ran = site.run("restore", "--rollback")
-    assert ran.code == 0, ran.said
-    assert "left as it is" in ran.said
-    assert (site.rows(), site.files()) == (rows, in_use.now[1])
-
-
-def test_a_database_that_was_made_anew_gets_the_safety_backup(in_use: InUse) -> None:
-    kill_at(in_use.site, LOADING, "restore", in_use.backup, "--replace")
-    in_use.site.lose_database()
-    assert in_use.site.run("restore", "--rollback").code == 0
-    in_use.assert_old()
+# ── What is gone ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_safety_backup_that_is_gone_is_told_before_anything_is_dropped(in_use: InUse) -> None:

@@ -105,7 +105,7 @@ def test_a_backup_that_runs_is_not_in_the_way(job: Job) -> None:
 
 
 def test_a_journal_that_cannot_be_read_is_a_problem(job: Job) -> None:
-    job.state.journal.write_bytes(b"{")
+    (job.state.folder / job.state.journal.name).write_bytes(b"{")
     [problem] = problems(job)
     assert str(job.state.journal) in problem
 

@@ -113,7 +113,7 @@ def test_one_that_was_stopped_stays_so_unless_a_killed_restore_had_stopped_it(tm
 
 def test_a_rest_knows_that_it_is_to_run_once_it_was_started() -> None:
     engine: Any = FakeEngine()
-    rest = ContainedRest(engine, replace(APP, is_running=False, status="exited"), was_running=False)
+    rest = ContainedRest(engine, replace(APP, is_running=False, status="exited"), is_wanted=False)
     assert not rest.is_wanted
     rest.start()
     rest.stop()
@@ -211,10 +211,10 @@ def test_a_migration_may_take_longer_than_a_start(tmp_path: Path, monkeypatch: p
     engine: Any = FakeEngine()
     seen = iter(["starting", "unhealthy", "healthy"])
     engine.inspect = lambda _container: replace(APP, health=next(seen))
-    ContainedRest(engine, APP, was_running=False).start(migrating=True)
+    ContainedRest(engine, APP, is_wanted=False).start(migrating=True)
     seen = iter(["starting"] * 5)
     with pytest.raises(Unreachable, match="is starting after -1 seconds"):
-        ContainedRest(engine, APP, was_running=False).start()
+        ContainedRest(engine, APP, is_wanted=False).start()
 
 
 def test_a_file_to_compare_must_be_one(tmp_path: Path) -> None:

@@ -1,0 +1,167 @@
+"""Rolling back a restore over an instance in use: the files that were set aside, and the safety backup's database."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sidecar.archive.source import Source
+from sidecar.database.compare import compare
+from sidecar.database.locked import drop_unchanged
+from sidecar.database.objects import MARKER, clear, contents_but_mark, mark, marked
+from sidecar.database.snapshot import take
+from sidecar.errors import KimaiBackupError, Refused
+from sidecar.killed import take_back_database
+from sidecar.kimai import console as asked
+from sidecar.kimai.target import Rest
+from sidecar.manifest import Database
+from sidecar.restore_database import load_anew
+from sidecar.restore_job import Job, Report
+from sidecar.restore_note import RestoreNote
+
+log = logging.getLogger(__name__)
+
+
+def roll_back(job: Job, note: RestoreNote, rest: Rest, report: Report, *, discard: bool = True) -> None:
+    """Bring back what was there. Kimai is at rest meanwhile, and stays so where this fails; the note stays then, too.
+
+    The safety backup is there and whole before anything is changed. `discard`: what was written to a restored instance
+    since it was in place may go; else that is `Refused`. Raises `KimaiBackupError`.
+    """
+    rest.is_wanted = False
+    rest.stop()
+    if _is_ours(job, note):
+        with _whole_safety(job, note) as safety:
+            _drop_what_was_restored(job, note, discard=discard)
+            put_files_back(job, report)
+            for line in load_anew(job, safety, report):
+                report.lack(line)
+    else:
+        was_dropped = note.phase != "under way"
+        _begin(job, note)
+        put_files_back(job, report)
+        if was_dropped:
+            _tell_whether_it_is_back(job, note, report)
+    take_back_database(job.connect, [("table", MARKER)], ())
+    job.state.clear_restore_note()
+    report.step("what was there before is put back")
+    _let_run(job, note, rest, report)
+
+
+def check_mark(its: str | None, note: RestoreNote) -> None:
+    """Raise `Refused` where the database bears the mark of another restore."""
+    if its not in (None, note.run_id):
+        raise Refused(
+            "the database bears the mark of another restore, whose journal lies in another BACKUP_STATE_DIR",
+            mend="End that one first, with its BACKUP_STATE_DIR.",
+        )
+
+
+def put_files_back(job: Job, report: Report) -> None:
+    """Put back what was set aside of the files, if anything was. Raises `Refused` where the new ones count already."""
+    for leftover in job.kimai.leftovers():
+        if leftover.state == "committed":
+            raise Refused(
+                f"the restored files in {job.kimai.root} count already, and what was there before may be deleted",
+                mend="`kimai-backup restore --resume`, or look into " + ", ".join(map(str, leftover.folders)),
+            )
+        for line in job.kimai.recover(leftover.run_id):
+            report.lack(line)
+
+
+def holds(job: Job, expected: Database) -> bool:
+    """Whether the database is just that, row for row."""
+    with take(job.connect, job.connections) as snapshot:
+        return not compare(snapshot, expected)
+
+
+def _is_ours(job: Job, note: RestoreNote) -> bool:
+    """Whether the database bears this restore's mark, or is empty: what bears none is not ours to drop."""
+    session = job.connect()
+    try:
+        its = marked(session)
+        check_mark(its, note)
+        return its is not None or not contents_but_mark(session)
+    finally:
+        session.close()
+
+
+@contextmanager
+def _whole_safety(job: Job, note: RestoreNote) -> Iterator[Source]:
+    with job.reopen(note.safety) as source:
+        job.progress.phase("check the safety backup", total=source.size)
+        source.verify(job.progress.advance)
+        yield source
+
+
+def _drop_what_was_restored(job: Job, note: RestoreNote, *, discard: bool) -> None:
+    """Until something is dropped the journal says what it said: one that is killed before is asked the same again."""
+    session = job.connect()
+    try:
+        if marked(session) is None:
+            mark(session, note.run_id)
+        if note.phase == "in place" and not discard and contents_but_mark(session):
+            check_unused(note)
+            assert note.expected is not None  # noqa: S101 - `check_unused`
+            if drop_unchanged(session, note.expected, lambda: _begin(job, note), job.progress.advance):
+                raise written_since(note)
+        else:
+            _begin(job, note)
+            clear(session)
+    finally:
+        session.close()
+
+
+def check_unused(note: RestoreNote) -> None:
+    """Raise `Refused` where nobody can tell whether a restored database was written to since."""
+    if note.upgrading:
+        raise _not_to_drop(
+            note, "Kimai has begun to migrate its database, so that nobody can tell what else was written"
+        )
+    if note.expected is None:
+        raise _not_to_drop(
+            note, "the zip doesn't say what its database held, so nobody can tell what was written since"
+        )
+
+
+def written_since(note: RestoreNote) -> Refused:
+    """What a restored database that was written to since is not dropped by."""
+    return _not_to_drop(note, "its database was written to since")
+
+
+def _not_to_drop(note: RestoreNote, why: str) -> Refused:
+    return Refused(
+        f"{note.backup} is restored, and {why}: it is not dropped",
+        mend="`kimai-backup restore --resume` keeps it. If it can go, pass --discard-killed.",
+    )
+
+
+def _begin(job: Job, note: RestoreNote) -> None:
+    note.phase = "rolling back"
+    job.state.write_restore_note(note)
+
+
+def _tell_whether_it_is_back(job: Job, note: RestoreNote, report: Report) -> None:
+    """Without the mark it was put back before a kill, or somebody has made it anew: which of both is seen."""
+    with _whole_safety(job, note) as safety:
+        if safety.manifest is None or not holds(job, safety.manifest.database):
+            report.lack(
+                f"the database doesn't bear this restore's mark, and is not what {note.safety} holds: "
+                "it is left as it is"
+            )
+
+
+def _let_run(job: Job, note: RestoreNote, rest: Rest, report: Report) -> None:
+    """Kimai again, with a cache of its own files. What fails of this loses nothing, and is said."""
+    rest.is_wanted = note.was_running
+    if not rest.is_wanted:
+        return
+    try:
+        rest.start()
+    except KimaiBackupError as error:
+        report.lack(f"Kimai has all that it had, and does not start: {error}")
+        return
+    try:
+        job.kimai.empty_cache()
+        asked.reload(job.kimai.console)
+    except KimaiBackupError as error:
+        report.lack(f"Kimai's cache may still be of what was taken back: {error}")

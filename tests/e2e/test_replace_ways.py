@@ -1,0 +1,300 @@
+"""A restore over a Kimai in use that is cut short: at any step, of any backup, with S3 alone, by a dead server."""
+
+import itertools
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_zips_of_others import files_of, script_zip
+from tests.support.cli import DEADLINE, Site, make_site, without_rights
+from tests.support.in_use import IN_PLACE, LOADING, NOTE, InUse, go_on, phase, refused
+from tests.support.killing import Point, kill_at, start_to_get, waiting_at
+from tests.support.s3 import keys_in, settings
+from tests.support.seaweed import Store
+from tests.support.servers import Server, running
+
+SAVING = Point("sidecar.making", "publish")
+
+
+@pytest.fixture
+def in_use(tmp_path: Path, mariadb_server: Server) -> Iterator[InUse]:
+    site = make_site(tmp_path, mariadb_server, timesheets=50)
+    yield go_on(site)
+    site.end()
+
+
+def end_either_way(in_use: InUse, number: int) -> None:
+    """By turns, so that a loop over many points tries both."""
+    end, assert_whole = (("--rollback", in_use.assert_old), ("--resume", in_use.assert_new))[number % 2]
+    ran = in_use.site.run("restore", end)
+    assert ran.code == 0, ran.said
+    assert_whole()
+    if end == "--resume":
+        assert in_use.site.run("restore", max(in_use.safeties()), "--replace").code == 0
+        in_use.assert_old()
+
+
+# ── At every step of one kind ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("point", "least"),
+    [
+        (Point("sidecar.state", NOTE, 1, "before"), 5),
+        (Point("sidecar.state", NOTE, 1, "after"), 5),
+        (Point("sidecar.kimai.setaside", "Exchange._move", 1, "after"), 8),
+        (Point("sidecar.kimai.setaside", "Exchange._link_aside", 1, "after"), 1),
+    ],
+    ids=[
+        "before the journal is written",
+        "after the journal is written",
+        "after each rename",
+        "after each second name",
+    ],
+)
+def test_a_kill_at_each_step_of_a_kind_is_ended_either_way(in_use: InUse, point: Point, least: int) -> None:
+    """`.env`, which names the database, is one of what is exchanged: it is there at every moment."""
+    site = in_use.site
+    for number in itertools.count(1):
+        process_ended = not _killed(site, point._replace(nth=number), in_use.backup)
+        assert (site.root / ".env").exists()
+        if process_ended:
+            assert number > least
+            return
+        if phase(site) is None:
+            in_use.assert_old()
+        elif phase(site) == "settled":
+            assert site.run("restore", "--resume").code == 0
+            in_use.assert_new()
+            assert site.run("restore", max(in_use.safeties()), "--replace").code == 0
+        else:
+            end_either_way(in_use, number)
+
+
+def _killed(site: Site, point: Point, backup: str) -> bool:
+    """Whether it was, or came to its end by itself, as there are fewer such steps."""
+    process = start_to_get(signal.SIGKILL, site, point, "restore", backup, "--replace")
+    process.communicate(timeout=DEADLINE)
+    assert process.returncode in (0, -signal.SIGKILL)
+    return process.returncode != 0
+
+
+# ── Every command says so, in each phase ─────────────────────────────────────────────────────────────────────
+
+PHASES = {
+    "saving": SAVING,
+    "under way": LOADING,
+    "in place": IN_PLACE,
+    "rolling back": None,
+}
+
+
+def say_so(in_use: InUse) -> None:
+    """Until it is ended, every command says that one was cut short, and none makes it worse."""
+    site = in_use.site
+    rows, files, backups = site.rows(), site.files(), site.shelf()
+    ours = [("backup",), ("backup", "--dry-run"), ("prune",), ("restore", "latest"), ("restore", "latest", "--replace")]
+    for command in ours:
+        refused(site.run(*command), "cut short", "--resume", "--rollback")
+    health = site.run("health")
+    assert health.code == 1
+    assert "--rollback" in health.out
+    for command in (("list",), ("show",), ("verify",), ("config",)):
+        assert "--rollback" in site.run(*command).err
+    assert "--rollback" in site.run("doctor").said
+    for end in ("--resume", "--rollback"):
+        dry = site.run("restore", end, "--dry-run")
+        assert dry.code == 0, dry.said
+        assert "would" in dry.out
+    assert (site.rows(), site.files(), site.shelf()) == (rows, files, backups)
+
+
+@pytest.mark.parametrize("name", PHASES)
+def test_every_command_says_so(in_use: InUse, name: str) -> None:
+    site = in_use.site
+    kill_at(site, PHASES[name] or LOADING, "restore", in_use.backup, "--replace")
+    if name == "rolling back":
+        kill_at(site, LOADING, "restore", "--rollback")
+    assert phase(site) == name
+    say_so(in_use)
+    assert site.run("restore", "--rollback").code == 0
+    in_use.assert_old()
+    for end in ("--resume", "--rollback"):
+        refused(site.run("restore", end), "no restore over an instance in use was cut short")
+    assert site.run("backup").code == 0
+
+
+def test_one_that_is_under_way_is_not_told_as_cut_short(in_use: InUse) -> None:
+    site = in_use.site
+    with waiting_at(site, LOADING, "restore", in_use.backup, "--replace") as process:
+        assert "cut short" not in site.run("list").err
+        assert site.run("backup").code == 9
+    assert site.ended(process).code == 0
+    in_use.assert_new()
+
+
+def test_who_may_not_look_into_the_state_folder_sees_the_list_all_the_same(in_use: InUse) -> None:
+    site = in_use.site
+    kill_at(site, LOADING, "restore", in_use.backup, "--replace")
+    os.chown(site.state, 12345, 12345)
+    ran = site.run("list", prefix=without_rights())
+    os.chown(site.state, 0, 0)
+    assert ran.code == 0, ran.said
+    assert in_use.backup in ran.out
+    assert "nobody knows whether a restore was cut short" in ran.err
+    other = site.run("list", BACKUP_STATE_DIR=str(site.folder / "no state"))
+    assert other.code == 0, other.said
+    assert not (site.folder / "no state").exists()
+    assert site.run("restore", "--rollback").code == 0
+    in_use.assert_old()
+
+
+def test_before_it_is_saved_nothing_was_touched_and_that_is_said(in_use: InUse) -> None:
+    site = in_use.site
+    kill_at(site, SAVING, "restore", in_use.backup, "--replace")
+    refused(site.run("backup"), "before it had touched anything", "--resume", "--rollback")
+    in_use.site.remembered = in_use.now
+    assert (site.rows(), site.files()) == in_use.now
+    assert site.run("restore", "--resume").code == 0
+    in_use.assert_new()
+
+
+# ── Another instance's, a part, a zip of others, S3 alone ────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("point", [SAVING, LOADING, IN_PLACE])
+def test_another_instances_backup_needs_no_instance_to_be_ended(in_use: InUse, point: Point) -> None:
+    site = in_use.site
+    backup = site.backup(BACKUP_INSTANCE="other")
+    then = (site.rows(), site.files())
+    site.sql("INSERT INTO kimai2_tags (name) VALUES ('since the other backup')")
+    in_use = in_use._replace(then=then, now=(site.rows(), site.files()))
+    for end, assert_whole in (("--rollback", in_use.assert_old), ("--resume", in_use.assert_new)):
+        kill_at(site, point, "restore", backup, "--replace", "--instance", "other")
+        ran = site.run("restore", end)
+        assert ran.code == 0, ran.said
+        assert_whole()
+
+
+@pytest.mark.parametrize("end", ["--rollback", "--resume"])
+def test_the_database_alone_is_ended_as_what_it_was_begun_as(in_use: InUse, end: str) -> None:
+    site = in_use.site
+    kill_at(site, IN_PLACE, "restore", in_use.backup, "--replace", "--only", "database")
+    assert site.run("restore", end).code == 0
+    assert (site.rows(), site.files()) == ((in_use.now if end == "--rollback" else in_use.then)[0], in_use.now[1])
+    assert site.traces() == []
+
+
+@pytest.mark.parametrize("point", [LOADING, IN_PLACE])
+def test_a_zip_of_others_is_ended_either_way(in_use: InUse, point: Point) -> None:
+    site = in_use.site
+    path = script_zip(site)
+    rows, files = site.rows(), files_of(site)
+    site.sql("INSERT INTO kimai2_tags (name) VALUES ('since the zip')")
+    in_use = in_use._replace(now=(site.rows(), site.files()))
+    asked = ("restore", str(path), "--replace", "--accept-unknown-version")
+    kill_at(site, point, *asked)
+    if point is IN_PLACE:
+        refused(site.run("restore", "--rollback"), "nobody can tell", "--discard-killed")
+    assert site.run("restore", "--rollback", "--discard-killed").code == 0
+    in_use.assert_old()
+    kill_at(site, point, *asked)
+    path.rename(site.folder / "away.zip")
+    path.write_bytes((site.folder / "away.zip").read_bytes()[:-100])
+    assert site.run("restore", "--resume").code in (7, 8)
+    (site.folder / "away.zip").rename(path)
+    ran = site.run("restore", "--resume")
+    assert ran.code == 0, ran.said
+    assert (site.rows(), files_of(site)) == (rows, files)
+    assert site.traces() == []
+
+
+def test_a_safety_backup_on_s3_alone_is_found_there(in_use: InUse, s3_store: Store, tmp_path: Path) -> None:
+    site, bucket = in_use.site, s3_store.bucket()
+    site.extra |= settings(s3_store, bucket, tmp_path) | {"BACKUP_DIR": ""}
+    site.sql("DELETE FROM kimai2_tags WHERE name = 'since the backup'")
+    assert site.run("backup").code == 0
+    backup = max(key for key in keys_in(s3_store, bucket) if key.endswith(".zip")).removesuffix(".zip")
+    then = (site.rows(), site.files())
+    site.sql("INSERT INTO kimai2_tags (name) VALUES ('since the backup')")
+    now = (site.rows(), site.files())
+    for end, remembered in (("--rollback", now), ("--resume", then)):
+        kill_at(site, LOADING, "restore", backup, "--replace")
+        assert any("_safety" in key for key in keys_in(s3_store, bucket))
+        ran = site.run("restore", end)
+        assert ran.code == 0, ran.said
+        site.remembered = remembered
+        site.assert_restored()
+
+
+# ── A server, or a session, that dies ────────────────────────────────────────────────────────────────────────
+
+DYING = {
+    "while it is saved": (SAVING, (), None),
+    "while it is dropped": (Point("sidecar.restore_database", "sign_mark", 1, "after"), (), "under way"),
+    "while it is compared": (Point("sidecar.restore_database", "_compare"), (), "under way"),
+    "once it is in place": (Point("sidecar.carry_out", "start"), (), "in place"),
+    "while it is rolled back": (Point("sidecar.rollback", "load_anew"), ("--rollback",), "rolling back"),
+}
+
+
+@pytest.mark.parametrize("name", DYING)
+def test_a_server_that_dies_leaves_both_ways_open(tmp_path: Path, name: str) -> None:
+    point, again, left = DYING[name]
+    with running("--innodb-flush-log-at-trx-commit=1") as server:
+        in_use = go_on(make_site(tmp_path, server, timesheets=50))
+        site = in_use.site
+        for number, end in enumerate(("--rollback", "--resume")):
+            if again:
+                kill_at(site, LOADING, "restore", in_use.backup, "--replace")
+            asked = again or (in_use.backup, "--replace")
+            with waiting_at(site, point, "restore", *asked) as process:
+                server.kill()
+            ran = site.ended(process)
+            assert ran.code == 5, ran.said
+            assert phase(site) == left
+            server.start_again()
+            if left is None:
+                in_use.assert_old()
+                continue
+            assert site.run("backup").code == 8
+            ran = site.run("restore", end, *(["--discard-killed"] if end == "--rollback" else []))
+            assert ran.code == 0, ran.said
+            (in_use.assert_new if number else in_use.assert_old)()
+        site.end()
+
+
+@pytest.mark.parametrize("point", [Point("sidecar.restore_database", "sign_mark"), LOADING])
+def test_a_session_that_is_killed_is_rolled_back_at_once(in_use: InUse, point: Point) -> None:
+    """By an administrator at the server, say: the tool is there still, and has the server."""
+    site = in_use.site
+    with waiting_at(site, point, "restore", in_use.backup, "--replace") as process:
+        for number, *_ in site.server.run(f"SELECT ID FROM information_schema.PROCESSLIST WHERE USER = '{site.user}'"):
+            site.server.run(f"KILL {number}")
+    ran = site.ended(process)
+    assert ran.code == 5, ran.said
+    assert "All is as it was before." in ran.errors[0]
+    in_use.assert_old()
+
+
+# ── What it leaves to be read ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_web_server_that_nothing_stops_is_told_of_beforehand(in_use: InUse) -> None:
+    ran = in_use.site.run("restore", in_use.backup, "--replace", "--dry-run")
+    assert ran.code == 0, ran.said
+    assert "stop its web server" in ran.out
+
+
+def test_a_resumed_one_tells_where_the_old_instance_is_kept(in_use: InUse) -> None:
+    site = in_use.site
+    kill_at(site, IN_PLACE, "restore", in_use.backup, "--replace")
+    ran = site.run("restore", "--resume")
+    assert ran.code == 0, ran.said
+    assert in_use.safeties()[0] in ran.out
+    report = json.loads(max((site.state / "kimai.restores").iterdir()).read_bytes())
+    assert (report["outcome"], report["exit_code"]) == ("restored", 0)
