@@ -136,7 +136,9 @@ def test_a_kimai_that_does_not_come_up_gets_back_what_it_had(in_use: InUse, comm
     set_fault(site.root, f"fail {command}")
     ran = site.run("restore", in_use.backup, "--replace")
     assert ran.code == 5, ran.said
-    assert "All is as it was before." in ran.errors[0]
+    # Its cache may still be of what was taken back, where that can't be reloaded either.
+    but = "But for what is said above, all" if command == "kimai:reload" else "All"
+    assert f"{but} is as it was before." in ran.errors[0]
     set_fault(site.root, None)
     in_use.assert_old()
     assert site.run("backup").code == 0
