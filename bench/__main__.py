@@ -49,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench N=…", description=__doc__)
     parser.add_argument("timesheets", nargs="?", type=int, default=1_000_000)
     timesheets = parser.parse_args().timesheets
-    with _folder() as folder, running() as server:
+    with _folder() as folder, running(durable=True) as server:
         say(f"machine: {machine()}; server: {server.run('SELECT VERSION()')[0][0]}, on the same machine")
         instance = make_instance(server, folder / "kimai", timesheets=timesheets)
         (instance.root / "bin/console").write_text(CONSOLE)

@@ -65,7 +65,7 @@ def measure(folder: Path, say: Callable[[str], None]) -> Iterator[Found]:
         for _ in range(SIZE >> 20):
             stream.write(os.urandom(1 << 20))
     bare, ours = [], []
-    with seaweed.running() as store:
+    with seaweed.running(durable=True) as store:
         for number in range(TRANSFERS):
             # In turns, as what one leaves to be written to the disk slows the next.
             sides = [(BARE, bare), (OURS, ours)]

@@ -183,21 +183,20 @@ def _small_tables(timesheets: int) -> Iterator[str]:
 
 def tables(instance: Instance) -> dict[str, tuple[int, int]]:
     """Each table's rows by COUNT(*) and the server's own CHECKSUM TABLE: it knows nothing of kimai-backup."""
-    names = [
-        str(name)
-        for (name,) in instance.run(
+    with contextlib.closing(instance.server.admin(instance.database)) as connection, connection.cursor() as cursor:
+
+        def last(statement: str) -> int:
+            cursor.execute(statement)
+            return int(cursor.fetchone()[-1])
+
+        cursor.execute(
             "SELECT TABLE_NAME FROM information_schema.TABLES "
-            "WHERE TABLE_SCHEMA = %s AND TABLE_TYPE <> 'VIEW' ORDER BY TABLE_NAME",
-            instance.database,
+            "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE <> 'VIEW' ORDER BY TABLE_NAME"
         )
-    ]
-    return {
-        name: (
-            int(instance.run(f"SELECT COUNT(*) FROM `{name}`")[0][0]),
-            int(instance.run(f"CHECKSUM TABLE `{name}` EXTENDED")[0][1]),
-        )
-        for name in names
-    }
+        names = [str(name) for (name,) in cursor.fetchall()]
+        return {
+            name: (last(f"SELECT COUNT(*) FROM `{name}`"), last(f"CHECKSUM TABLE `{name}` EXTENDED")) for name in names
+        }
 
 
 # ── The files ────────────────────────────────────────────────────────────────────────────────────────────────

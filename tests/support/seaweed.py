@@ -17,6 +17,7 @@ import boto3
 from botocore.client import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tests.support.ramdisk import new_folder
 from tests.support.servers import free_port
 
 if TYPE_CHECKING:
@@ -75,9 +76,13 @@ class Store:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def start(certificates: Path | None = None) -> Store:
-    """Start a SeaweedFS on free ports of loopback; over TLS with what `Authority.write` put into that folder."""
-    folder = Path(tempfile.mkdtemp(prefix="kimai-backup-seaweed-"))
+def start(certificates: Path | None = None, *, durable: bool = False) -> Store:
+    """Start a SeaweedFS on free ports of loopback; over TLS with what `Authority.write` put into that folder.
+
+    `durable`: on a disk, as in earnest.
+    """
+    prefix = "kimai-backup-seaweed-"
+    folder = Path(tempfile.mkdtemp(prefix=prefix)) if durable else new_folder(prefix)
     key, reader = Key("writer", secrets.token_hex(16)), Key("reader", secrets.token_hex(16))
     identities = [
         {"name": name, "credentials": [{"accessKey": each.access, "secretKey": each.secret}], "actions": actions}
@@ -130,8 +135,8 @@ def _wait_for(store: Store) -> None:
 
 
 @contextlib.contextmanager
-def running(certificates: Path | None = None) -> Iterator[Store]:
-    store = start(certificates)
+def running(certificates: Path | None = None, *, durable: bool = False) -> Iterator[Store]:
+    store = start(certificates, durable=durable)
     try:
         yield store
     finally:

@@ -16,6 +16,9 @@ from urllib.parse import quote, urlsplit
 
 import pymysql
 
+from sidecar.database import tls
+from tests.support.ramdisk import new_folder
+
 START_DEADLINE = 60
 INSTALL_DEADLINE = 120
 
@@ -38,7 +41,7 @@ class Server:
     load_program: ClassVar[Sequence[str]] = ("mariadb", "--skip-ssl")
 
     def admin(self, database: str | None = None, **options: Any) -> Any:
-        return pymysql.connect(
+        connection = pymysql.connect(
             host=self.host,
             port=self.port,
             user=self.user,
@@ -47,8 +50,14 @@ class Server:
             charset="utf8mb4",
             autocommit=True,
             init_command=self.init_command,
+            defer_connect=True,
+            ssl_disabled=True,
             **options,
         )
+        # Not PyMySQL's way, which reads all authorities that this system knows, for each connection.
+        tls.prepare(connection, "preferred", None)
+        connection.connect()
+        return connection
 
     def run(self, *statements: str, database: str | None = None) -> list[tuple[Any, ...]]:
         with contextlib.closing(self.admin(database)) as connection, connection.cursor() as cursor:
@@ -114,13 +123,18 @@ class Server:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def mariadb(*options: str) -> Server:
-    """Start a MariaDB server of Debian's, without passwords, on a free port of loopback."""
-    folder = Path(tempfile.mkdtemp(prefix="kimai-backup-mariadb-"))
+def mariadb(*options: str, durable: bool = False) -> Server:
+    """Start a MariaDB server of Debian's, without passwords, on a free port of loopback.
+
+    `durable`: on a disk, and waiting for it, as in earnest. The others survive being killed, and no power cut.
+    """
+    prefix = "kimai-backup-mariadb-"
+    folder = Path(tempfile.mkdtemp(prefix=prefix)) if durable else new_folder(prefix)
+    unsynced = [] if durable else ["--debug-no-sync"]
     account = ["--user=root"] if os.geteuid() == 0 else []
     # A server that starts, also to install, removes other servers' temporary tables from a folder that they share.
     (folder / "tmp").mkdir(mode=0o777)
-    _install(folder, account)
+    _install(folder, [*account, *unsynced])
     port = free_port()
     settings = [
         f"--tmpdir={folder / 'tmp'}",
@@ -129,7 +143,7 @@ def mariadb(*options: str) -> Server:
         "--innodb-flush-log-at-trx-commit=2", "--innodb-log-file-size=128M", "--event-scheduler=ON",
     ]  # fmt: skip
     program = shutil.which("mariadbd") or "/usr/sbin/mariadbd"
-    command = [program, "--no-defaults", *account, *settings, *options]
+    command = [program, "--no-defaults", *account, *settings, *unsynced, *options]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
     server = Server("127.0.0.1", port, process=process, folder=folder, options=list(options))
@@ -142,10 +156,10 @@ def mariadb(*options: str) -> Server:
     return server
 
 
-def _install(folder: Path, account: list[str]) -> None:
+def _install(folder: Path, options: list[str]) -> None:
     """Make the data folder; interrupted, nothing of what makes it goes on writing."""
     command = [
-        "mariadb-install-db", "--no-defaults", *account, f"--datadir={folder / 'data'}",
+        "mariadb-install-db", "--no-defaults", *options, f"--datadir={folder / 'data'}",
         "--auth-root-authentication-method=normal", "--skip-test-db",
     ]  # fmt: skip
     environment = {**os.environ, "TMPDIR": str(folder / "tmp")}
@@ -193,8 +207,8 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(*options: str) -> Iterator[Server]:
-    server = mariadb(*options)
+def running(*options: str, durable: bool = False) -> Iterator[Server]:
+    server = mariadb(*options, durable=durable)
     try:
         yield server
     finally:
