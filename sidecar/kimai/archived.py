@@ -16,8 +16,7 @@ import msgspec
 
 from sidecar.errors import ConfigurationError, KimaiBackupError, Unreachable
 from sidecar.kimai.beneath import SMALL_LIMIT, exact_path, is_within, parts_of
-from sidecar.kimai.containerfiles import ContainerFiles
-from sidecar.kimai.docker import NotThere
+from sidecar.kimai.containerfiles import ContainerFiles, NotThere
 from sidecar.kimai.survey import Escape, Survey, name
 from sidecar.manifest import File
 

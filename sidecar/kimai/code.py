@@ -11,8 +11,7 @@ from typing import Any
 from sidecar.errors import ConfigurationError
 from sidecar.kimai.archived import members, tar_faults_named
 from sidecar.kimai.beneath import SMALL_LIMIT, ReadSmall
-from sidecar.kimai.containerfiles import ContainerFiles
-from sidecar.kimai.docker import NotThere
+from sidecar.kimai.containerfiles import ContainerFiles, NotThere
 from sidecar.manifest import Plugin
 
 log = logging.getLogger(__name__)

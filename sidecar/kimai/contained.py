@@ -15,7 +15,8 @@ from sidecar.kimai.archived import ArchivedFiles, owner_of, read_archived
 from sidecar.kimai.beneath import read_small
 from sidecar.kimai.code import PLUGINS, archived_plugins, local_plugins
 from sidecar.kimai.console import Outcome
-from sidecar.kimai.docker import Engine, NotThere
+from sidecar.kimai.containerfiles import NotThere
+from sidecar.kimai.docker import Engine
 from sidecar.kimai.environment import KIMAI_VARIABLES, AppSecret, app_secret, effective_environment
 from sidecar.kimai.files import walk
 from sidecar.kimai.instance import Remark

@@ -3,6 +3,12 @@
 from contextlib import AbstractContextManager
 from typing import IO, Protocol
 
+from sidecar.errors import Unreachable
+
+
+class NotThere(Unreachable):
+    """The container, or the path in it, doesn't exist."""
+
 
 class ContainerFiles(Protocol):
     """The engine's archive endpoint: paths of a container, running or not, out and in as tar streams."""

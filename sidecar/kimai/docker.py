@@ -16,6 +16,7 @@ from urllib3.exceptions import HTTPError
 
 from sidecar.errors import ConfigurationError, Unreachable
 from sidecar.kimai.console import OUTPUT_LIMIT, Outcome
+from sidecar.kimai.containerfiles import NotThere
 from sidecar.kimai.project import Container, Listed, read_container, read_listed
 
 CALL_DEADLINE = 60
@@ -39,10 +40,6 @@ _TIMED_OUT = (124, 137)
 _STDERR = 2
 _MESSAGE_LIMIT = 4096
 _NO_CONTAINER = re.compile(r"no (?:such )?container", re.IGNORECASE)
-
-
-class NotThere(Unreachable):
-    """The container, or the path in it, doesn't exist."""
 
 
 class _Direct(docker.APIClient):

@@ -15,8 +15,7 @@ from pathlib import Path
 from sidecar.errors import Damaged
 from sidecar.kimai.archived import forget, members, tar_faults_named
 from sidecar.kimai.beneath import is_within
-from sidecar.kimai.containerfiles import ContainerFiles
-from sidecar.kimai.docker import NotThere
+from sidecar.kimai.containerfiles import ContainerFiles, NotThere
 from sidecar.kimai.setaside import faults_named
 from sidecar.kimai.tree import HOSTILE, allowed_path, named_twice
 from sidecar.manifest import File

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import IO
 
 from sidecar.errors import Unreachable
-from sidecar.kimai.docker import NotThere
+from sidecar.kimai.containerfiles import NotThere
 
 ROOT = "/opt/kimai"
 

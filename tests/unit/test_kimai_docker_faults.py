@@ -8,7 +8,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from sidecar.errors import ConfigurationError, Unreachable
-from sidecar.kimai.docker import NotThere, _translated, connect
+from sidecar.kimai.containerfiles import NotThere
+from sidecar.kimai.docker import _translated, connect
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -176,3 +177,10 @@ def test_version_txt_is_read_where_there_is_one(root: Path) -> None:
     assert version_file(root) is None
     (root / "version.txt").write_text("2.66.0\n")
     assert version_file(root) == "2.66.0\n"
+
+
+def test_a_kimai_on_this_machine_loads_nothing_of_dockers() -> None:
+    """A third of the time that such a command takes to start."""
+    code = "import sys, sidecar.kimai.bare; print(*({'docker', 'requests', 'urllib3'} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", code], check=True, timeout=30, capture_output=True, text=True)
+    assert ran.stdout.strip() == ""
