@@ -27,7 +27,7 @@ SMALL = (
     "INSERT INTO beta VALUES (1, 2)",
     "CREATE VIEW gamma AS SELECT name FROM alpha",
     "CREATE TRIGGER delta BEFORE INSERT ON beta FOR EACH ROW SET NEW.alpha_id = 1",
-    "CREATE EVENT epsilon ON SCHEDULE EVERY 1 DAY DO DELETE FROM beta",
+    "CREATE EVENT epsilon ON SCHEDULE EVERY 1 DAY STARTS '2035-01-01' DO DELETE FROM beta",
 )
 STATEMENT = re.compile(rb";{1,2}\n")
 MADE = re.compile(rb"(?:^|\n| )(?:CREATE TABLE|INSERT INTO|VIEW|TRIGGER|EVENT) (?:IF NOT EXISTS )?`(\w+)`")

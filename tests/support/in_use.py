@@ -40,7 +40,9 @@ def go_on(site: Site) -> InUse:
         "DELETE FROM kimai2_timesheet ORDER BY id LIMIT 1",
         "CREATE TABLE kimai2_since (id INT PRIMARY KEY, name VARCHAR(20))",
         "INSERT INTO kimai2_since VALUES (1, 'since the backup')",
-        f"CREATE DEFINER='{site.user}'@'%' EVENT since_the_backup ON SCHEDULE EVERY 1 YEAR DO DELETE FROM kimai2_since",
+        # Without STARTS it would run once as it is made, before or after what is remembered below.
+        f"CREATE DEFINER='{site.user}'@'%' EVENT since_the_backup ON SCHEDULE EVERY 1 YEAR STARTS '2035-01-01' "
+        "DO DELETE FROM kimai2_since",
     )
     (site.root / "var/data/since.pdf").write_bytes(b"since the backup")
     (site.root / "var/invoices/since.pdf").write_bytes(b"since the backup")
