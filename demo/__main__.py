@@ -37,7 +37,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
     started = time.monotonic()
-    with _folder() as folder, running() as server:
+    with _folder() as folder, running(durable=True) as server:
         say(f"a throwaway MariaDB on port {server.port}, and a Kimai-like instance with {TIMESHEETS} timesheets")
         say("its console is a stand-in (tests/standin): this shows the backup, not Kimai")
         instance = make_instance(server, folder / "kimai", timesheets=TIMESHEETS)

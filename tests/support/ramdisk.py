@@ -5,8 +5,9 @@ import tempfile
 from pathlib import Path
 
 SHARED_MEMORY = Path("/dev/shm")
-ROOM = 4 << 30
-"""Bytes: a server takes some hundred megabytes, and there are several to each worker. A container's 64 MB won't do."""
+ROOM = 8 << 30
+"""Bytes: an S3 store grows to 800 MB, a database server to 230, and each of four workers has some of both, all of which
+may find that room at the same moment. A container's 64 MB won't do."""
 
 
 def new_folder(prefix: str) -> Path:
