@@ -118,7 +118,7 @@ def _look(kimai: Target, source: Source, allowed: Allowed, passed: Passed, *, wi
     return Versions(
         wanted=source.kimai_version,
         running=running,
-        restored=_migration(newest) if newest and with_schema else None,
+        restored=migration_of(newest) if newest and with_schema else None,
         known=kimai.newest_migration() if with_schema else None,
         image="fpm" if image and "fpm" in image.rpartition(":")[2] else "apache",
     )
@@ -178,7 +178,7 @@ def _too_new(seen: Versions) -> Refused:
     return Refused(newer, mend=f"Install the Kimai that the backup was made of: {which}, with the code that fits it.")
 
 
-def _migration(stored: str) -> str | None:
+def migration_of(stored: str) -> str | None:
     """A migration as its file is called; an old Doctrine stored its number alone. None for what is no migration."""
     match = re.fullmatch(r"(?:.*\\)?(?:Version)?([0-9]{14})", stored)
     return f"Version{match[1]}" if match else None

@@ -8,6 +8,7 @@ from sidecar.database.dump import newest_migration
 from sidecar.database.load import enable_events
 from sidecar.database.objects import contents_but_mark, marked
 from sidecar.errors import Damaged, Refused
+from sidecar.gate import migration_of
 from sidecar.killed import find_killed, take_back
 from sidecar.kimai.target import Rest
 from sidecar.manifest import Manifest
@@ -152,14 +153,19 @@ def _check_again(job: Job, source: Source, note: RestoreNote, wish: Wish, saved:
 
 
 def _is_half_migrated(job: Job, note: RestoreNote) -> bool:
-    """Whether Kimai was cut short in migrating it: as migrations can't be taken up again, all begins anew then."""
-    if not note.upgrading:
+    """Whether Kimai was cut short in migrating it: as migrations can't be taken up again, all begins anew then.
+
+    Where nobody knows what its code wants, Kimai is to find that out.
+    """
+    known = job.kimai.newest_migration() if note.upgrading else None
+    if known is None:
         return False
     session = job.connect()
     try:
-        return newest_migration(session) != job.kimai.newest_migration()
+        stored = newest_migration(session)
     finally:
         session.close()
+    return stored is None or migration_of(stored) != known
 
 
 def _finish(job: Job, source: Source, note: RestoreNote, wish: Wish, rest: Rest, report: Report) -> None:

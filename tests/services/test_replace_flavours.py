@@ -144,6 +144,18 @@ def test_an_upgrade_over_a_kimai_in_use_that_fails_is_taken_back_with_what_migra
     assert story.state() == story.now
 
 
+def test_an_upgrade_that_is_killed_in_the_migrations_begins_anew(story: Story) -> None:
+    """They can't be taken up again: what they have done by then may be half of one."""
+    site = story.site
+    install(site, "2.67.0", NEWER, MIGRATIONS)
+    kill_at(site, Point("sidecar.upgrade", "asked.upgrade"), "restore", story.backup, "--replace", "--upgrade")
+    site.sql("CREATE TABLE kimai2_new_of_267 (id INT)")
+    ran = site.run("restore", "--resume")
+    assert ran.code == 0, ran.said
+    assert "is dropped" in ran.err
+    assert site.sql("SELECT id FROM kimai2_new_of_267") == [(1,), (2,)]
+
+
 @pytest.mark.parametrize("end", ["--rollback", "--resume"])
 def test_an_upgrade_that_is_killed_once_kimai_has_migrated(story: Story, end: str) -> None:
     site = story.site
