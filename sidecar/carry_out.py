@@ -54,7 +54,7 @@ def carry_out(
             loading(job, source, note, report, database) if wish.only != "files" else nullcontext() as load,
             prepare_staging(job, source, note, report) if wish.only != "database" else nullcontext() as staging,
             migrating(job, note),
-            _stopped_on_failure(rest, note),
+            stopped_on_failure(rest, note),
         ):
             if load is not None:
                 load_database(job, source, load, report)
@@ -87,7 +87,7 @@ def start(job: Job, source: Source, wish: Wish, rest: Rest, report: Report) -> N
     """Let Kimai run on what was restored, and show that it works."""
     job.progress.phase("start Kimai")
     rest.start(migrating=wish.allowed.upgrade)
-    _bring_up(job, wish, report)
+    bring_up(job, wish, report)
     tell_secret(job.kimai, source, report)
 
 
@@ -115,7 +115,7 @@ def settle(job: Job, note: RestoreNote, files: Settling | None) -> None:
 
 
 @contextmanager
-def _stopped_on_failure(rest: Rest, note: RestoreNote) -> Iterator[None]:
+def stopped_on_failure(rest: Rest, note: RestoreNote) -> Iterator[None]:
     """Nothing is taken back from under a Kimai that runs; once the restore counts, nothing is taken back at all."""
     try:
         yield
@@ -143,7 +143,7 @@ def _leave_note(job: Job, note: RestoreNote) -> None:
             job.state.clear_restore_note()
 
 
-def _bring_up(job: Job, wish: Wish, report: Report) -> None:
+def bring_up(job: Job, wish: Wish, report: Report) -> None:
     """What Kimai's documentation asks for after a restore, and the proof that code and database fit."""
     job.progress.phase("bring Kimai up")
     job.kimai.empty_cache()

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
 
 import click
@@ -182,6 +183,8 @@ def drill(
 @cli.command()
 @click.argument("reference", metavar="[ID|latest|FILE.zip[.age]]", required=False)
 @click.option("--only", type=click.Choice(["database", "files"]), help="Only the database, or only the files.")
+@click.option("--tables", "names", metavar="NAME[,NAME]", multiple=True, help="Only these tables, which are lost.")
+@click.option("--files", "paths", metavar="PATH", multiple=True, help="Only this file or folder, as far as it is lost.")
 @click.option(
     "--accept-unknown-version", is_flag=True, help="Restore a zip that doesn't say which version of Kimai it is of."
 )
@@ -200,6 +203,8 @@ def drill(
 def restore(
     reference: str | None,
     only: Literal["database", "files"] | None,
+    names: tuple[str, ...],
+    paths: tuple[str, ...],
     accept_unknown_version: bool,
     accept_version_mismatch: bool,
     upgrade: bool,
@@ -214,18 +219,19 @@ def restore(
 
     With --replace into a database in use as well. Until --resume or --rollback has ended one that was cut short, no
     backup is made, health is red, and a Kimai in a container is not started again.
+
+    With --tables and --files, which may be given several times, only what was lost comes back, into a Kimai that is in
+    use: nothing that is there is touched.
     """
     from sidecar import outcomes, unfinished
     from sidecar import restore as use_case
+    from sidecar.restore_lost import restore_lost
     from sidecar.wish import Allowed
 
-    if upgrade and only == "files":
-        raise click.UsageError("--upgrade migrates a restored database, and --only files restores none")
-    if replace and only == "files":
-        raise click.UsageError("--only files needs no --replace: it doesn't look at the database")
+    lost, accepted = bool(names or paths), accept_unknown_version or accept_version_mismatch or upgrade
+    _refuse_contradictions(only, lost=lost, upgrade=upgrade, replace=replace)
     if resume or rollback:
-        others = [only, accept_unknown_version, accept_version_mismatch, upgrade, replace, resume and rollback]
-        if reference or any(others) or (resume and discard_killed):
+        if reference or only or lost or accepted or replace or (resume and (rollback or discard_killed)):
             raise click.UsageError("--resume and --rollback take what the restore that was cut short was given")
     elif not reference:
         raise click.UsageError("which backup? Give an ID, `latest`, or the path of a zip")
@@ -238,12 +244,13 @@ def restore(
             elif rollback:
                 report = unfinished.rollback(job, discard=discard_killed, dry_run=dry_run)
             else:
-                report = use_case.restore(
+                bring = partial(use_case.restore, only=only, replace=replace)
+                if lost:
+                    bring = partial(restore_lost, tables=names, files=paths)
+                report = bring(
                     job,
                     reference or "",
-                    only=only,
                     allowed=Allowed(accept_unknown_version, accept_version_mismatch, upgrade),
-                    replace=replace,
                     discard_killed=discard_killed,
                     dry_run=dry_run,
                 )
@@ -251,6 +258,15 @@ def restore(
             outcomes.of_restore(report, run)
     _print(tables.report(report))
     _exit(report.exit_code)
+
+
+def _refuse_contradictions(only: str | None, *, lost: bool, upgrade: bool, replace: bool) -> None:
+    if lost and (only or upgrade or replace):
+        raise click.UsageError("--tables and --files are all that comes back: no --only, --upgrade or --replace")
+    if upgrade and only == "files":
+        raise click.UsageError("--upgrade migrates a restored database, and --only files restores none")
+    if replace and only == "files":
+        raise click.UsageError("--only files needs no --replace: it doesn't look at the database")
 
 
 @cli.command()

@@ -1,6 +1,6 @@
 """The plugins' gate: whether those of a backup fit the Kimai that they come into, and its database those that stay."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 from sidecar.archive.source import Source
@@ -13,6 +13,15 @@ from sidecar.manifest import Plugin
 from sidecar.wish import Allowed
 
 _INSTALLER = "its installer (`bin/console list kimai:bundle` names it)"
+
+
+def check_lost_plugins(source: Source, folders: Collection[str], *, running: str | None) -> Passed:
+    """Raise `Refused` where one of the plugins that come back in these folders needs a newer Kimai."""
+    backed = [each for each in plugins_of(source) if each.folder in folders]
+    _check_required(backed, running)
+    return Passed(
+        warnings=[f"plugin {_shown(each)} comes back without its database: run {_INSTALLER}" for each in backed]
+    )
 
 
 def check_plugins(

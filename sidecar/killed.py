@@ -14,6 +14,7 @@ from sidecar.errors import Refused
 from sidecar.fresh import find_fresh
 from sidecar.kimai.recovery import Leftover
 from sidecar.kimai.target import Target
+from sidecar.placed import check_placed, take_back_tables
 from sidecar.restore_note import RestoreNote
 from sidecar.state import State
 
@@ -71,11 +72,10 @@ def check_ours(killed: Killed, connect: Connect, database: str, *, files_only: b
     """
     if killed.note is None or killed.done:
         return
-    if killed.note.database != database:
-        raise Refused(
-            f"{killed} that went into {killed.note.database}, DATABASE_URL is {database}",
-            mend="Set DATABASE_URL to that database once more, so that it can be tidied up.",
-        )
+    check_same_database(killed.note, database)
+    if killed.note.tables:
+        check_placed(killed.note, connect, killed.journal, tables=(), discard=discard)
+        return
     if files_only and killed.note.objects:
         raise Refused(
             f"{killed}, and its database has to be taken back first", mend="Restore without --only files once."
@@ -90,9 +90,25 @@ def check_ours(killed: Killed, connect: Connect, database: str, *, files_only: b
         claim(killed.note, connect)
 
 
-def take_back(killed: Killed, state: State, connect: Connect, kimai: Target) -> None:
-    """Drop what the killed restore made, put its old files back, delete its folders; `check_ours` comes first."""
-    if killed.note is not None:
+def check_same_database(note: RestoreNote, database: str) -> None:
+    """Raise `Refused` unless the killed restore went into this database."""
+    if note.database != database:
+        raise Refused(
+            f"a restore of {note.backup} was killed that went into {note.database}, DATABASE_URL is {database}",
+            mend="Set DATABASE_URL to that database once more, so that it can be tidied up.",
+        )
+
+
+def take_back(killed: Killed, state: State, connect: Connect, kimai: Target, *, discard: bool = False) -> None:
+    """Drop what the killed restore made, put its old files back, delete its folders; `check_ours` comes first.
+
+    `discard`: tables that it put in place go although they were written to since.
+    """
+    if killed.note is not None and killed.note.tables and not killed.done:
+        take_back_tables(killed.note, state, connect, (), discard=discard)
+        if killed.note.objects:
+            raise Refused(f"{killed}, and what it brought was written to just now", mend="Run it again.")
+    elif killed.note is not None:
         take_back_database(connect, killed.objects if killed.note.objects else [], ())
     for leftover in killed.folders:
         if killed.done:

@@ -103,8 +103,7 @@ def of_drill(found: "Drill", recording: "Recording") -> None:
 
 def of_restore(report: "Report", recording: "Recording") -> None:
     """A restore: what was restored, or rolled back."""
-    summary = f"{report.backup} is {'rolled back' if report.is_rolled_back else 'restored'}"
-    summary += f"; {some(report.lacks, _NAMES)}" if report.lacks else ""
+    summary = f"{report.end}; {some(report.lacks, _NAMES)}" if report.lacks else report.end
     recording.tell(report.exit_code, summary, lacks=report.lacks)
 
 

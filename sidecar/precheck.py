@@ -73,7 +73,7 @@ def check(
         checked.found += each.found
         checked.warnings += each.warnings
     if only != "files":
-        _check_url(job, checked)
+        check_url(job, checked)
         session = job.connect()
         try:
             state = "half replaced" if resumed else _state(job, session, passing_over, replace=replace)
@@ -83,9 +83,9 @@ def check(
                     f"nothing stops what serves {job.kimai.root}: before a restore stop its web server, and what cron "
                     "runs of it"
                 )
-            _check_rights(session, source)
+            check_rights(session, source.manifest.database if source.manifest else None)
             if source.manifest is not None:
-                _check_server(session, source.manifest.database, checked)
+                check_server(session, source.manifest.database, checked)
         finally:
             session.close()
         checked.found.append(f"database {job.redacted_url} is {state} and can be loaded into")
@@ -114,7 +114,7 @@ def _state(job: Job, session: Session, passing_over: Collection[tuple[str, str]]
     return "freshly installed" if fresh else "empty"
 
 
-def _check_url(job: Job, checked: Checked) -> None:
+def check_url(job: Job, checked: Checked) -> None:
     """Kimai must mean the same database as we do: its console and its web server would use another one."""
     named = None if job.is_own_url else job.kimai.own_database_url()
     if not named:
@@ -134,8 +134,9 @@ def _check_url(job: Job, checked: Checked) -> None:
         )
 
 
-def _check_rights(session: Session, source: Source) -> None:
-    kinds = {each.kind for each in source.manifest.database.objects} if source.manifest else set()
+def check_rights(session: Session, backup: Database | None) -> None:
+    """Raise `Refused` where the user may not make what the backup holds."""
+    kinds = {each.kind for each in backup.objects} if backup else set()
     needed = [*rights.FOR_LOAD, *sorted(rights.for_objects(kinds))]
     lacking = rights.lacking(session, needed)
     if lacking:
@@ -145,7 +146,8 @@ def _check_rights(session: Session, source: Source) -> None:
         )
 
 
-def _check_server(session: Session, backup: Database, checked: Checked) -> None:
+def check_server(session: Session, backup: Database, checked: Checked) -> None:
+    """Raise `Refused` for what the server doesn't take of the backup's."""
     if backup.largest_statement > session.packet_limit:
         raise Refused(
             f"the dump holds a statement of {backup.largest_statement} bytes, the server takes {session.packet_limit}",

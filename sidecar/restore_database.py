@@ -1,17 +1,17 @@
 """The database of a restore: loaded, compared with what was backed up, taken back where the restore fails."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sidecar.archive.source import Source
-from sidecar.database.compare import Difference, compare
+from sidecar.database.compare import compare, refuse_different, some_of
 from sidecar.database.load import Load
 from sidecar.database.locked import drop_unchanged
 from sidecar.database.objects import MARKER, clear, drop, make_mark, mark, marked, sign_mark
 from sidecar.database.server import Session
 from sidecar.database.snapshot import take
-from sidecar.errors import Damaged, Refused
+from sidecar.errors import Refused
 from sidecar.fresh import find_fresh
 from sidecar.killed import take_back_database
 from sidecar.manifest import Database
@@ -20,8 +20,6 @@ from sidecar.restore_note import RestoreNote
 from sidecar.undisturbed import hold
 
 log = logging.getLogger(__name__)
-
-_SHOWN = 5
 
 
 @contextmanager
@@ -78,7 +76,7 @@ def _replace(job: Job, session: Session, note: RestoreNote, saved: Database, rep
         if differences:
             raise Refused(
                 f"the database was written to since its safety backup was made, so it is not dropped: "
-                f"{_some(differences)}",
+                f"{some_of(differences)}",
                 mend="Stop what writes to it, such as Kimai's web server, an event or a cron job, and begin again.",
             )
     else:
@@ -134,12 +132,5 @@ def _compare(job: Job, expected: Database, report: Report) -> None:
     rows = sum(table.rows for table in expected.tables)
     job.progress.phase("compare the database", total=rows, unit="items")
     with take(job.connect, job.connections) as snapshot:
-        differences = compare(snapshot, expected, job.progress.advance)
-    if differences:
-        raise Damaged(f"what was loaded isn't what was backed up: {_some(differences)}")
+        refuse_different(compare(snapshot, expected, job.progress.advance))
     report.step(f"the database is loaded and equal: {len(expected.tables)} tables, {rows} rows")
-
-
-def _some(differences: Sequence[Difference]) -> str:
-    shown = "; ".join(str(difference) for difference in differences[:_SHOWN])
-    return f"{shown}; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else shown

@@ -1,6 +1,7 @@
 """The files of a restore: staged beside what is there, exchanged for it, with what stays in force left alone."""
 
 import os
+from collections.abc import Mapping
 
 import msgspec
 
@@ -32,22 +33,15 @@ def prepare_staging(job: Job, source: Source, note: RestoreNote, report: Report)
 def stage_files(job: Job, source: Source, staging: Exchange, report: Report) -> None:
     """Write every file of the backup to the staging area, then exchange all of them for what is there."""
     job.progress.phase("restore the files", total=sum(file.size for file in source.files))
-    owner = job.kimai.owner()
     alone = {*mounts_left_alone(job.kimai, source, job.database_url), *made_anew(job.kimai, source)}
+    owner = job.kimai.owner()
     for file in source.files:
         if file.path in alone:
             continue
-        if file.kind == "link":
-            target = file.target_bytes if file.target_bytes is not None else (file.target or "").encode()
-            if not link_stays_inside(safe_path(file.path), target):
-                report.note(f"link {file.path} leads outside of Kimai and is not restored")
-                continue
-        if file.kind != "file":
-            staging.write(_tame(file, owner))
+        if leads_outside(file):
+            report.note(f"link {file.path} leads outside of Kimai and is not restored")
             continue
-        with source.open(file.path) as stream:
-            staging.write(_tame(file, owner), iter(lambda: stream.read(BLOCK), b""))
-        job.progress.advance(file.size)
+        _stage(job, source, file, file, owner, staging)
     staging.swap()
     count = sum(file.kind == "file" for file in source.files)
     report.step(f"{count} files are in place; what was there is set aside until Kimai has shown that it works")
@@ -78,6 +72,36 @@ def _is_saved(aside: SetAside, saved: File | None) -> bool:
     if aside.kind != "file" or (aside.size, aside.mtime) == (saved.size, saved.mtime):
         return True
     return aside.size == saved.size and aside.digest() == saved.sha256
+
+
+def stage_lost(job: Job, source: Source, lost: Mapping[str, File], staging: Exchange, report: Report) -> None:
+    """Bring back files that are lost: those of the backup by their path in it, each as what it is to be."""
+    job.progress.phase("restore the files", total=sum(file.size for file in lost.values()))
+    owner = job.kimai.owner()
+    there = {file.path: file for file in source.files}
+    for path, file in lost.items():
+        _stage(job, source, there[path], file, owner, staging)
+    staging.swap()
+    count = sum(file.kind != "folder" for file in lost.values())
+    report.step(f"{count} lost files are back in place; nothing else was touched")
+
+
+def leads_outside(file: File) -> bool:
+    """Whether it is a link out of Kimai's folder, which no restore brings."""
+    if file.kind != "link":
+        return False
+    target = file.target_bytes if file.target_bytes is not None else (file.target or "").encode()
+    return not link_stays_inside(safe_path(file.path), target)
+
+
+def _stage(job: Job, source: Source, backed: File, file: File, owner: tuple[int, int], staging: Exchange) -> None:
+    """Write one file of the backup to the staging area, as `file`, which may have another path."""
+    if file.kind != "file":
+        staging.write(_tame(file, owner))
+        return
+    with source.open(backed.path) as stream:
+        staging.write(_tame(file, owner), iter(lambda: stream.read(BLOCK), b""))
+    job.progress.advance(file.size)
 
 
 def _tame(file: File, owner: tuple[int, int]) -> File:

@@ -48,8 +48,9 @@ class Report:
     """What a restore did, or would do: its steps and what an admin should know, a sentence each.
 
     `checked` are those of the steps that only looked; `upgraded`: Kimai has migrated the database. `safety`
-    is the ID of the backup of what was there. `lacks` are those of the notes that tell what is not as it was meant to
-    be. `on_change` is called at each sentence.
+    is the ID of the backup of what was there; `brought` says what alone was brought back, empty where nothing was
+    lost, None where all was. `lacks` are those of the notes that tell what is not as it was meant to be. `on_change` is
+    called at each sentence.
     """
 
     backup: str
@@ -60,8 +61,18 @@ class Report:
     checked: list[str] = field(default_factory=list)
     upgraded: bool = False
     safety: str | None = None
+    brought: str | None = None
     is_rolled_back: bool = False
     on_change: Callable[[], None] = lambda: None
+
+    @property
+    def end(self) -> str:
+        """What it has led to, in few words."""
+        if self.is_rolled_back:
+            return f"{self.backup} is rolled back"
+        if self.brought == "":
+            return f"nothing of {self.backup} was to be brought back"
+        return f"{f'{self.brought} of ' if self.brought else ''}{self.backup} is restored"
 
     def step(self, text: str) -> None:
         """Say and keep what was done."""

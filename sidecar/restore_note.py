@@ -1,5 +1,6 @@
 """The note of a restore under way: what it makes and how far it is, enough to end it either way after a kill."""
 
+import shlex
 from typing import Literal
 
 import msgspec
@@ -35,6 +36,8 @@ class RestoreNote(msgspec.Struct, kw_only=True):
     `objects` are kind and name of what is, or is about to be, made in the database; `expected` is what it shall hold,
     where the backup says so. `was_running`: Kimai's container ran before, and is to run again. `upgrading`: Kimai
     migrates what was loaded, so that everything in the database is the restore's. `replacing`: the database was in use.
+    `tables` and `files`: what alone is restored, where that isn't all. `places` tells the name of each table by the one
+    that it goes by until it is whole; once `placing`, one that is not there under that has its own (`placed`).
     """
 
     backup: str
@@ -47,6 +50,10 @@ class RestoreNote(msgspec.Struct, kw_only=True):
     objects: list[list[str]] = []
     expected: Database | None = None
     replacing: Replacing | None = None
+    tables: list[str] = []
+    files: list[str] = []
+    places: dict[str, str] = {}
+    placing: bool = False
 
     @property
     def is_settled(self) -> bool:
@@ -79,10 +86,17 @@ class RestoreNote(msgspec.Struct, kw_only=True):
         return f"a restore of {self.backup} was cut short: Kimai's database and files may be half restored"
 
     @property
+    def again(self) -> str:
+        """The arguments of the command that began it."""
+        tables = [word for name in self.tables for word in ("--tables", name)]
+        files = [word for path in self.files for word in ("--files", path)]
+        return shlex.join(["restore", self.backup, *tables, *files])
+
+    @property
     def mend(self) -> str:
         """What an admin has to do about it."""
         if self.replacing is None:
-            return f"Run `kimai-backup restore {self.backup}` again: it takes back what that one made."
+            return f"Run `kimai-backup {self.again}` again: it takes back what that one made."
         if self.phase == "saving":
             return (
                 "`kimai-backup restore --resume` begins it anew, `kimai-backup restore --rollback` leaves all as it is."

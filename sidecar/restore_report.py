@@ -102,7 +102,7 @@ class _Kept:
         self._is_writable = True
         self._said = RestoreReport(
             started_at=datetime.now(UTC).replace(microsecond=0),
-            asked=asked | {"reference": _plain(asked["reference"])},
+            asked={name: _plainly(value) for name, value in asked.items()},
             backup=_plain(report.backup),
             kimai=_plain(str(job.kimai.root)),
             database=job.redacted_url,
@@ -157,6 +157,13 @@ class _Kept:
 
 def _clean(lines: Iterable[str]) -> list[str]:
     return [_plain(logs.redact(line)) for line in lines]
+
+
+def _plainly(value: Any) -> Any:
+    """What was asked, whatever bytes were given on the command line."""
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return _plain(value) if isinstance(value, str) else value
 
 
 def _plain(text: str) -> str:

@@ -175,10 +175,11 @@ def report(found: "Report") -> str:
     notes = [f"! {note}" for note in found.notes]
     if found.dry_run:
         return "\n".join([f"  {step}" for step in found.steps] + notes)
-    then = "." if found.upgraded or found.is_rolled_back else "; then update."
+    is_all_of_it = not found.is_rolled_back and found.brought is None
+    then = "; then update." if is_all_of_it and not found.upgraded else "."
     but = ", but for what is said above" if found.lacks else ""
-    how = f"is rolled back: what was there before is there again{but}" if found.is_rolled_back else "is restored"
-    last = f"{found.backup} {how}. Start the web server if you stopped it, sign in, look around{then}"
+    how = f": what was there before is there again{but}" if found.is_rolled_back else ""
+    last = f"{found.end}{how}. Start the web server if you stopped it, sign in, look around{then}"
     saved = [f"What was there before is kept for 7 days at least, as {found.safety}."] if found.safety else []
     return "\n".join([*notes, *saved, last])
 

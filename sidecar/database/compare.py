@@ -1,18 +1,22 @@
 """Whether a database holds what a manifest says: every table's definition, rows and digest, rendered again."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sidecar.database.created import ObjectReader
 from sidecar.database.definitions import read_schema
 from sidecar.database.dump import newest_migration
 from sidecar.database.packets import Digest
 from sidecar.database.rows import read_rows
-from sidecar.database.server import version_number
+from sidecar.database.server import Session, version_number
 from sidecar.database.snapshot import Snapshot
 from sidecar.database.tables import Table, read_tables
+from sidecar.errors import Damaged
 from sidecar.manifest import Database
 from sidecar.manifest import Table as Wanted
+
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,7 @@ def compare(
     """
     with snapshot.borrow() as session:
         schema = read_schema(session)
-        versions = {version_number(session.server_version), version_number(expected.server_version)}
-        same_server = session.flavour == expected.flavour and len(versions) == 1
+        same_server = _is_same_server(session, expected)
         migration = newest_migration(session)
     found = {table.name: table for table in schema.tables}
     wanted = {table.name: table for table in expected.tables}
@@ -84,6 +87,57 @@ def compare_rows(snapshot: Snapshot, expected: Database, advance: Callable[[int]
     for name in sorted(set(wanted) & set(found)):
         differences += _rows(name, wanted[name], _digest(snapshot, found[name], advance))
     return differences
+
+
+def compare_placed(
+    snapshot: Snapshot,
+    expected: Database,
+    places: Mapping[str, str],
+    advance: Callable[[int], None] = lambda rows: None,
+) -> list[Difference]:
+    """As `compare_rows`, of some tables alone; `places` tells a table's name in the manifest by the one here."""
+    with snapshot.borrow() as session:
+        found = {table.name: table for table in read_tables(session)}
+    wanted = {table.name: table for table in expected.tables}
+    differences = list(_names("table", set(places), set(places) & set(found)))
+    for here, name in places.items():
+        if here in found:
+            differences += _rows(name, wanted[name], _digest(snapshot, found[here], advance))
+    return differences
+
+
+def compare_definitions(session: Session, expected: Database) -> list[Difference]:
+    """What of the definitions of the manifest's tables and triggers isn't as it says, whatever else stands there.
+
+    None on a server of another flavour or version, as `compare` says.
+    """
+    if not _is_same_server(session, expected):
+        return []
+    tables = {table.name: table.definition for table in read_tables(session)}
+    there = {each.described.name: each.described.definition for each in ObjectReader(session).triggers(tables)}
+    differences: list[Difference] = []
+    for table in expected.tables:
+        differences += _definitions(f"table {table.name}", table.definition, tables.get(table.name))
+    for trigger in (each for each in expected.objects if each.kind == "trigger"):
+        differences += _definitions(f"trigger {trigger.name}", trigger.definition, there.get(trigger.name))
+    return differences
+
+
+def some_of(differences: Sequence[Difference]) -> str:
+    """The first few, and how many more there are."""
+    shown = "; ".join(str(difference) for difference in differences[:_SHOWN])
+    return f"{shown}; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else shown
+
+
+def refuse_different(differences: Sequence[Difference]) -> None:
+    """Raise `Damaged` where what was loaded differs."""
+    if differences:
+        raise Damaged(f"what was loaded isn't what was backed up: {some_of(differences)}")
+
+
+def _is_same_server(session: Session, expected: Database) -> bool:
+    versions = {version_number(session.server_version), version_number(expected.server_version)}
+    return session.flavour == expected.flavour and len(versions) == 1
 
 
 def _names(kind: str, wanted: set[str], found: set[str]) -> Iterator[Difference]:

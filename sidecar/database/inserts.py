@@ -5,12 +5,13 @@ import re
 from sidecar.database import lexer
 
 _NAME = rb"(?:" + lexer.NAME + rb"|[\w$\x80-\xff]+)"
-_HEAD = re.compile(
+HEAD = re.compile(
     rb"\s*(?P<verb>INSERT|REPLACE)\s+(?:(?:LOW_PRIORITY|DELAYED|HIGH_PRIORITY|IGNORE)\s+)*(?:INTO\s+)?"
     rb"(?P<table>%(name)b(?:\s*\.\s*%(name)b)?)\s*(?:\(\s*(?:%(name)b(?:\s*,\s*%(name)b)*)?\s*\)\s*)?"
     rb"VALUES?\s*(?=\()" % {b"name": _NAME},
     re.IGNORECASE,
 )
+"""An INSERT up to its first row, where no comment stands in that; `read_head` also looks at the rows."""
 # Hints count as strange: SET_VAR among them can change how a statement is carried out.
 _COMMENT = rb"/\*(?!M?!|\+)[^*]*+\*++(?:[^/*][^*]*+\*++)*+/|" + lexer.LINE_COMMENT
 _BEGINS = re.compile(rb"\s*(?:INSERT|REPLACE)\b", re.IGNORECASE)
@@ -35,7 +36,7 @@ def read_head(statement: bytes) -> re.Match[bytes] | None:
 
     Raises `Refused` for an INSERT whose rows hold anything but literals and the few calls that write a value.
     """
-    head = _HEAD.match(statement)
+    head = HEAD.match(statement)
     if head is not None and _is_plain(statement[head.end() :]):
         return head
     return _read_closely(statement) if _BEGINS.match(statement) else None
@@ -63,7 +64,7 @@ def _read_closely(statement: bytes) -> re.Match[bytes]:
         return found[0] if found.lastgroup == "name" else b"''" if found.lastgroup == "string" else b" "
 
     bare = _LITERAL.sub(reduce, statement)
-    head = _HEAD.match(bare)
+    head = HEAD.match(bare)
     if head is None or b"--" in bare:
         raise lexer.refused(statement, "only INSERT … VALUES belongs into a dump")
     for word in set(_WORD_OR_MARK.findall(bare, head.end())):

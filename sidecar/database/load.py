@@ -3,17 +3,20 @@
 import logging
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from pymysql.constants import ER
 
 from sidecar.database.created import without_definer
 from sidecar.database.keys import Bare, bare
 from sidecar.database.lexer import beginning
 from sidecar.database.loaders import Loaders, StatementRefused
+from sidecar.database.picked import Picked
 from sidecar.database.server import QueryFailed, Session, quote_name, quote_text, text
 from sidecar.database.snapshot import Connect
 from sidecar.database.split import split
 from sidecar.database.statements import Kind, admit
-from sidecar.errors import Damaged
+from sidecar.errors import Damaged, Refused
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +51,7 @@ class Load:
     """One load of one SQL text. `run` it, compare, then `enable_events`. What was made stays, whatever fails.
 
     `making` is told kind and name of each object before it is made, so that a journal can name it after a kill.
+    With `picked`, some tables alone are loaded: `load_rows`, compare, `place`, `finish`.
     """
 
     def __init__(
@@ -57,8 +61,10 @@ class Load:
         *,
         making: Callable[[str, str], None] = lambda kind, name: None,
         advance: Callable[[int], None] = lambda size: None,
+        picked: Picked | None = None,
     ) -> None:
         self._connect = connect
+        self._picked = picked
         self._connections = connections
         self._making = making
         self._advance = advance
@@ -73,6 +79,11 @@ class Load:
 
     def run(self, chunks: Iterable[bytes]) -> None:
         """Send everything on. Raises `Refused` for what no dump is made of, `Damaged` for a statement that fails."""
+        self.load_rows(chunks)
+        self.finish()
+
+    def load_rows(self, chunks: Iterable[bytes]) -> None:
+        """Make the tables with their rows and indexes. Raises as `run` does."""
         with Loaders(self._connect, self._connections) as loaders:
             for statement in split(chunks, largest=self._main.packet_limit):
                 self._take(loaders, statement)
@@ -82,6 +93,20 @@ class Load:
                     loaders.send(_alter(table, table.indexes))
             loaders.wait()
             self.loaded.warnings += loaders.warnings
+
+    def place(self) -> None:
+        """Give the picked tables their names, all of them at once. Raises `Refused` where one is there by now."""
+        if self._picked is not None:
+            try:
+                self._main.query(self._picked.renames)
+            except QueryFailed as error:
+                if error.code != ER.TABLE_EXISTS_ERROR:
+                    raise StatementRefused(self._picked.renames, error) from error
+                raise Refused(f"a table came while it was restored: {error.what}", mend="Look at it.") from error
+            self._late = [replace(table, name=self._picked.real(table.name)) for table in self._late]
+
+    def finish(self) -> None:
+        """Add foreign keys, and make all that isn't a table. Raises as `run` does."""
         for table in self._late:
             if table.foreign_keys:
                 self._execute(_alter(table, table.foreign_keys))
@@ -110,11 +135,15 @@ class Load:
         self._main.close()
 
     def _take(self, loaders: Loaders, statement: bytes) -> None:
-        kind = admit(statement, self._main.database)
-        self.loaded.statements += 1
         self._advance(len(statement))
+        if self._picked is not None and self._picked.passes_over(statement):
+            return
+        kind = admit(statement, self._main.database)
+        if self._picked is not None and not self._picked.keeps(kind, statement):
+            return
+        self.loaded.statements += 1
         if kind in (Kind.INSERT, Kind.REPLACE):
-            loaders.send(statement)
+            loaders.send(statement if self._picked is None else self._picked.insert(statement))
         elif kind is Kind.CREATE_TABLE:
             self._create_table(statement)
         elif kind is Kind.SET:
@@ -142,6 +171,8 @@ class Load:
 
     def _create_table(self, statement: bytes) -> None:
         table = bare(statement)
+        if self._picked is not None:
+            table = self._picked.create(statement, table)
         self._announce(Kind.CREATE_TABLE, statement)
         if table is None:
             self._execute(statement)

@@ -115,6 +115,18 @@ def at_work(session: Session) -> list[int]:
     ]
 
 
+def carrying_out(session: Session, part: str) -> list[int]:
+    """The other connections of one's own whose statement holds this text."""
+    own, user = session.texts("SELECT CONNECTION_ID(), USER()")[0]
+    name = (user or "").rpartition("@")[0]
+    rows = (row[:8] for row in session.texts("SHOW FULL PROCESSLIST"))
+    return [
+        int(number or 0)
+        for number, whose, *_, statement in rows
+        if whose == name and number != own and part in (statement or "")
+    ]
+
+
 def _connections(session: Session) -> Iterator[tuple[int, str | None, str | None, str | None]]:
     """Number, user, database and command of all connections that one may see.
 

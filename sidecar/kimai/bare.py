@@ -15,6 +15,7 @@ from sidecar.kimai.environment import AppSecret, app_secret, effective_environme
 from sidecar.kimai.files import survey
 from sidecar.kimai.instance import Remark
 from sidecar.kimai.local import LocalConsole, git_revision, version_file
+from sidecar.kimai.lost import Compared, compare_local
 from sidecar.kimai.places import Places
 from sidecar.kimai.recovery import Leftover, finish, leftovers, recover
 from sidecar.kimai.staging import Staging, empty_cache
@@ -124,9 +125,17 @@ class BareMetal:
         check_writable(self.root, files, self._paths(also))
         return [f"{self.root} can be written to, with room for all files"]
 
-    def staging(self, run_id: str, also: Sequence[str], keep_beside: dict[str, str]) -> Staging:
+    def compare(self, files: Sequence[File], also: Sequence[str]) -> Compared:  # noqa: ARG002 - all lie here
+        """Which of these files are lost."""
+        compared = Compared()
+        compare_local(self.root, files, compared)
+        return compared
+
+    def staging(
+        self, run_id: str, also: Sequence[str], keep_beside: dict[str, str], lost: Sequence[File] = ()
+    ) -> Staging:
         """A staging area below the root itself."""
-        return Staging(self.root, run_id, also=also, keep_beside=keep_beside, protect=self._exclude)
+        return Staging(self.root, run_id, also=also, keep_beside=keep_beside, protect=self._exclude, lost=lost)
 
     def leftovers(self) -> list[Leftover]:
         """What restores that were killed left of their files."""

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import posixpath
 import shutil
 import time
@@ -14,6 +15,7 @@ import msgspec
 
 from sidecar.errors import KimaiBackupError, Refused, Unreachable
 from sidecar.kimai.archived import open_tar, owner_of, tar_faults_named
+from sidecar.kimai.archived_lost import compare_archived
 from sidecar.kimai.aside import SetAside
 from sidecar.kimai.beneath import exact_path
 from sidecar.kimai.code import archived_newest_migration
@@ -21,6 +23,7 @@ from sidecar.kimai.console import QUERY_DEADLINE, UPGRADE_DEADLINE
 from sidecar.kimai.contained import EMPTY_TAR, Contained
 from sidecar.kimai.docker import Engine
 from sidecar.kimai.environment import BESIDE_SUFFIX, AppSecret, given_secret
+from sidecar.kimai.lost import Compared, compare_local
 from sidecar.kimai.places import ENTRY_COST
 from sidecar.kimai.project import Container
 from sidecar.kimai.recovery import Leftover, finish, leftovers, recover
@@ -28,6 +31,7 @@ from sidecar.kimai.setaside import faults_named
 from sidecar.kimai.shares import Shares
 from sidecar.kimai.staging import Staging
 from sidecar.kimai.survey import Escape
+from sidecar.kimai.tree import allowed_path
 from sidecar.kimai.upload import BEFORE, Upload, put_back, remove, told_to_stay
 from sidecar.kimai.userdata import outermost
 from sidecar.kimai.writable import check_writable
@@ -131,14 +135,33 @@ class ContainedTarget(Contained):
                 mend="Make room in BACKUP_STATE_DIR, or mount more of Kimai's volumes in both containers.",
             )
 
-    def staging(self, run_id: str, also: Sequence[str], keep_beside: dict[str, str]) -> "ContainedStaging":
+    def compare(self, files: Sequence[File], also: Sequence[str]) -> Compared:
+        """Which of these files are lost, on the volumes and in the container."""
+        compared, shares = Compared(), self._shares(also)
+        local = [file for file in files if shares.is_local(file.path)]
+        if local:
+            compare_local(self.root, local, compared)
+        remote = [file for file in files if not shares.is_local(file.path)]
+        compare_archived(self._engine, self.app.id, self._root, remote, compared)
+        return compared
+
+    def staging(
+        self, run_id: str, also: Sequence[str], keep_beside: dict[str, str], lost: Sequence[File] = ()
+    ) -> "ContainedStaging":
         """Where the files go: staged on their volumes, or collected for an upload."""
         shares = self._shares(also)
         beside = {path + BESIDE_SUFFIX for path in shares.remote if path.startswith(".env")}
         # What lies on shared volumes is no matter of the upload: taking it back would undo what was put back there.
         remote = outermost({*shares.remote, *shares.hidden, *beside})
+        here = [file for file in lost if shares.is_local(file.path)]
+        if lost:
+            allowed = [path.encode() for path in remote]
+            paths = (allowed_path(file, allowed)[0] for file in lost if file not in here)
+            remote = outermost(os.fsdecode(path) for path in paths)
         upload = Upload(self._engine, self.app.id, self._root, self._spool, remote)
-        local = Staging(self.root, run_id, also=shares.local, protect=self._exclude) if shares.local else None
+        local = None
+        if shares.local and (here or not lost):
+            local = Staging(self.root, run_id, also=shares.local, protect=self._exclude, lost=here)
         return ContainedStaging(local, upload, shares, keep_beside)
 
     def leftovers(self) -> list[Leftover]:

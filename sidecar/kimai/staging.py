@@ -14,6 +14,7 @@ from sidecar.kimai.aside import SetAside, set_aside
 from sidecar.kimai.beneath import (
     STAGING_PREFIX,
     below,
+    exact_path,
     exists,
     list_names,
     open_root,
@@ -53,6 +54,7 @@ class Staging:
     Until `swap` nothing that Kimai uses is touched. `run_id` names the folders it works in, one on each mount.
     `also`: paths of user data that only the backup's own settings name. `keep_beside`: paths that go under another
     name (`environment.plan_env`). `protect`: folders that are not Kimai's, such as a target for backups.
+    `lost`: only these are brought, and nothing is in their place; everything else stays, in their folders as well.
     `notes` tells, a sentence each, what was not restored as it was; `kept`: user data of the target that the
     backup doesn't have, and that stays. Nothing is ever written through a link.
     """
@@ -65,6 +67,7 @@ class Staging:
         also: Iterable[str] = (),
         keep_beside: Mapping[str, str] | None = None,
         protect: Iterable[Path] = (),
+        lost: Iterable[File] = (),
     ) -> None:
         self.notes: list[str] = []
         self.kept: list[str] = []
@@ -72,6 +75,7 @@ class Staging:
         paths = {*user_data(root).paths, *also}
         environments = {path + BESIDE_SUFFIX for path in paths if path.startswith(".env")}
         self._allowed = [path.encode() for path in outermost({*paths, *environments, *self._beside.values()})]
+        self._lost = {exact_path(file) for file in lost}
         self._places = Places(root, paths, protect)
         self._run_id = run_id
         self._root = open_root(root)
@@ -134,7 +138,8 @@ class Staging:
         states = [self._state_of(path) for path in sorted(self._fixed)]
         for base in sorted({os.fsencode(unit.base) for unit in units} or {*self._fixed} & self._places.mounts):
             self._tree.begin(base)
-        self.kept += [os.fsdecode(path) for path in self._allowed if self._is_kept(path)]
+        if not self._lost:
+            self.kept += [os.fsdecode(path) for path in self._allowed if self._is_kept(path)]
         if self._tree.bases:
             self._exchange = Exchange(self._root, self._run_id, self._journal(units, states))
             self._exchange.swap()
@@ -191,6 +196,7 @@ class Staging:
 
     def _checked(self, file: File) -> bytes:
         path, top = allowed_path(file, self._allowed)
+        top = path if path in self._lost else top
         if any(part.startswith(STAGING_PREFIX) for part in parts_of(path)):
             raise none_of_kimais(file)
         if self._places.is_protected(path):
@@ -222,6 +228,8 @@ class Staging:
             with faults_named(f"{os.fsdecode(path)} in KIMAI_DIR can't be looked at"):
                 existed = exists(self._root, path)
                 staged = exists(self._root, self._tree.staged(path))
+            if self._lost and existed:
+                raise Refused(f"{os.fsdecode(path)} in KIMAI_DIR is there by now", mend="Look at it, and run it again.")
             yield Unit(os.fsdecode(path), os.fsdecode(base), place, existed, staged)
 
     def _exchanged(self, path: bytes, missing: bytes) -> Iterator[bytes]:

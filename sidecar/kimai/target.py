@@ -8,6 +8,7 @@ from typing import IO, Protocol, Self
 from sidecar.kimai.aside import SetAside
 from sidecar.kimai.console import Console
 from sidecar.kimai.environment import AppSecret
+from sidecar.kimai.lost import Compared
 from sidecar.kimai.recovery import Leftover
 from sidecar.manifest import File, Manifest, Plugin
 
@@ -103,8 +104,13 @@ class Target(Protocol):
     def check(self, files: Sequence[File], also: Sequence[str]) -> list[str]:
         """Raise `Refused` unless all the files can be put in place; else a sentence for each thing found good."""
 
-    def staging(self, run_id: str, also: Sequence[str], keep_beside: dict[str, str]) -> Exchange:
-        """Where the files go. `also`: paths that only the backup's settings name; `keep_beside`: see `Staging`."""
+    def compare(self, files: Sequence[File], also: Sequence[str]) -> Compared:
+        """Which of these files are lost. Raises `Refused`, `Unreachable`."""
+
+    def staging(
+        self, run_id: str, also: Sequence[str], keep_beside: dict[str, str], lost: Sequence[File] = ()
+    ) -> Exchange:
+        """Where the files go. `also`: paths that only the backup's settings name; the others: see `Staging`."""
 
     def leftovers(self) -> list[Leftover]:
         """What restores that were killed left of their files."""

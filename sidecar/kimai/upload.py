@@ -40,7 +40,7 @@ class Upload:
         self._container = container
         self._root = root
         self._folder = folder
-        self._allowed = [path.encode() for path in allowed]
+        self._allowed = [os.fsencode(path) for path in allowed]
         self._seen: dict[bytes, str] = {}
         self._tar: tarfile.TarFile | None = None
 

@@ -76,7 +76,7 @@ def moved_data(root: Path, local_yaml: bytes) -> list[str]:
 
 
 def _covers(folder: str, path: str) -> bool:
-    return is_within(path.encode(), folder.encode())
+    return is_within(os.fsencode(path), os.fsencode(folder))
 
 
 def _data_dirs(read: ReadSmall) -> set[str]:

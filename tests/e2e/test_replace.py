@@ -201,7 +201,7 @@ POINTS = {
     "while files are exchanged": Point("sidecar.kimai.setaside", "Exchange._move", 4, "after"),
     "once files are exchanged": Point("sidecar.kimai.staging", "Staging.swap", 1, "after"),
     "once all is in place": Point("sidecar.state", NOTE, 1, "after", "in place"),
-    "before Kimai is reloaded": Point("sidecar.carry_out", "_bring_up"),
+    "before Kimai is reloaded": Point("sidecar.carry_out", "bring_up"),
     "before it counts": IN_PLACE,
 }
 

@@ -17,8 +17,7 @@ import pytest
 
 from tests.support import docker as images
 from tests.support import product
-from tests.support.story import DATABASES, DOCUMENTED, SAMPLE, Story, as_started, differences, story
-from tests.support.story_files import OUTSIDE
+from tests.support.story import DATABASES, DOCUMENTED, SAMPLE, Story, as_started, differences, is_led_outside, story
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -111,10 +110,6 @@ def content(manifest: Any) -> dict[str, Any]:
         }
     assert found.pop("container.env")["mode"] == 0o600
     return found
-
-
-def is_led_outside(path: str) -> bool:
-    return os.fsencode(path).endswith(OUTSIDE)
 
 
 def expected(told: Told) -> dict[str, Any]:

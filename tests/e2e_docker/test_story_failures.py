@@ -3,7 +3,6 @@
 One project for each database; every test leaves Kimai as it found it, with the one backup that the module begins with.
 """
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +10,16 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.support.story import DATABASES, Story, as_started, differences, proxy_with, proxy_without, story
-from tests.support.story_files import OUTSIDE
+from tests.support.story import (
+    DATABASES,
+    Story,
+    as_started,
+    differences,
+    is_led_outside,
+    proxy_with,
+    proxy_without,
+    story,
+)
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -66,7 +73,7 @@ def check_restored(ready: Ready) -> None:
     assert found.login_status() == 200
     assert differences(ready.checksums, found.database.checksums()) == {}
     lacking = differences(ready.files, as_started(found.files()))
-    assert [path for path in lacking if not os.fsencode(path).endswith(OUTSIDE)] == []
+    assert [path for path in lacking if not is_led_outside(path)] == []
 
 
 # ── Backups ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,7 +4,6 @@ One project, on MariaDB, with SeaweedFS beside it. Each test leaves a Kimai with
 """
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +15,7 @@ from tests.support import docker as images
 from tests.support import readme
 from tests.support.cli import poll
 from tests.support.offsite import BUCKET, KEY, PREFIX, SERVICE, Bucket, override, uncommented
-from tests.support.story import SECRETS, SERVICES, Story, as_started, differences, story
-from tests.support.story_files import OUTSIDE
+from tests.support.story import SECRETS, SERVICES, Story, as_started, differences, is_led_outside, story
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -110,7 +108,7 @@ def check_restored(kept: Kept) -> None:
     assert found.one_offs() == []
     assert differences(kept.checksums, found.database.checksums()) == {}
     lacking = differences(kept.files, as_started(found.files()))
-    assert [path for path in lacking if not os.fsencode(path).endswith(OUTSIDE)] == []
+    assert [path for path in lacking if not is_led_outside(path)] == []
 
 
 # ── Set up ───────────────────────────────────────────────────────────────────────────────────────────────────

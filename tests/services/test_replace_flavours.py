@@ -105,7 +105,7 @@ def test_a_kill_in_the_load_is_ended_either_way(story: Story, end: str) -> None:
 def test_events_run_again_where_a_resume_goes_on_from_what_is_in_place(site: Site) -> None:
     as_kimai(site, "CREATE EVENT each_year ON SCHEDULE EVERY 1 YEAR STARTS '2035-01-01' DO DELETE FROM kimai2_tags")
     story = Story(site)
-    kill_at(site, Point("sidecar.carry_out", "_bring_up"), "restore", story.backup, "--replace")
+    kill_at(site, Point("sidecar.carry_out", "bring_up"), "restore", story.backup, "--replace")
     assert story.state()[1]["events"] != story.then[1]["events"]
     assert site.run("restore", "--resume").code == 0
     assert story.state() == story.then

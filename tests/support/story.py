@@ -269,6 +269,11 @@ def as_started(files: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def is_led_outside(path: str) -> bool:
+    """Whether a path is one of the links that lead out of Kimai, which no restore brings back."""
+    return os.fsencode(path).endswith(story_files.OUTSIDE)
+
+
 def differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     """Each path that isn't the same, with both states."""
     return {

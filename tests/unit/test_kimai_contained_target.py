@@ -1,5 +1,6 @@
 """A Kimai in its container as a restore's target: stopped and started whatever happens, filled where it may be."""
 
+import hashlib
 import io
 import stat
 import tarfile
@@ -10,16 +11,17 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+from msgspec.structs import replace as replace_struct
 
 from sidecar.archive.names import escape_name
-from sidecar.errors import Interrupted, Refused, Unreachable
+from sidecar.errors import Damaged, Interrupted, Refused, Unreachable
 from sidecar.kimai import contained_target
 from sidecar.kimai.contained_target import ContainedRest, ContainedTarget
 from sidecar.kimai.environment import fingerprint
 from sidecar.kimai.project import Container, Mount
 from sidecar.kimai.upload import BEFORE
 from sidecar.manifest import File
-from tests.support.container import FakeContainer, tar_of
+from tests.support.container import FakeContainer, held, special, tar_of
 
 APP = Container(
     id="app",
@@ -224,3 +226,52 @@ def test_a_file_to_compare_must_be_one(tmp_path: Path) -> None:
         assert io.BytesIO(stream.read()).getvalue() == b"A=1\n"
     with pytest.raises(Refused, match="is no file"), found.open(b"var/data"):
         pass
+
+
+def test_lost_files_are_told_with_a_question_each_and_none_below_a_lost_folder(tmp_path: Path) -> None:
+    def sealed(path: str, content: bytes) -> File:
+        return replace_struct(file(path, content), sha256=hashlib.sha256(content).hexdigest())
+
+    folder = File(path="templates/invoice", kind="folder", mode=0o755, mtime=0, uid=0, gid=0)
+    gone = File(path="var/invoices", kind="folder", mode=0o755, mtime=0, uid=0, gid=0)
+    link = File(path="var/data/link", kind="link", mode=0o777, mtime=0, uid=0, gid=0, target="a")
+    files = FakeContainer(
+        {
+            "templates/invoice": tar_of(("invoice", None), ("invoice/other.twig", b"since")),
+            "templates/invoice/same.twig": tar_of(("same.twig", b"same")),
+            "templates/invoice/other.twig": tar_of(("other.twig", b"since")),
+            "var/data/link": tar_of(special("link", tarfile.SYMTYPE, "a")),
+            "var/data/pipe": tar_of(special("pipe", tarfile.FIFOTYPE)),
+        }
+    )
+    same, other = sealed("templates/invoice/same.twig", b"same"), sealed("templates/invoice/other.twig", b"then")
+    lost, below = sealed("templates/invoice/lost.twig", b"lost"), sealed("var/invoices/lost.twig", b"lost")
+    pipe = sealed("var/data/pipe", b"")
+    given = [lost, folder, below, same, gone, other, link, pipe]
+    found = target(tmp_path, FakeEngine(files)).compare(given, [])
+    assert {each.path for each in found.lost} == {lost.path, gone.path, below.path}
+    assert {each.path for each in found.equal} == {folder.path, same.path, link.path}
+    assert {each.path for each in found.taken} == {other.path, pipe.path}
+    assert below.path not in files.asked
+    assert all(files.asked.count(path) == 1 for path in ("templates/invoice", same.path))
+
+
+def test_lost_files_go_through_docker_alone_and_what_lies_beside_them_is_not_fetched(tmp_path: Path) -> None:
+    files = FakeContainer({"templates/invoice": tar_of(("invoice", None), ("invoice/mine.twig", b"mine"))})
+    found = target(tmp_path, FakeEngine(files))
+    lost = [file("templates/invoice/lost.twig", b"lost")]
+    with found.staging("run", [], {}, lost) as staging:
+        staging.write(lost[0], [b"lost"])
+        staging.swap()
+        staging.settle()
+        staging.clean_up()
+    assert staging.kept == []
+    assert "templates/invoice" not in files.asked
+    ((_, sent),) = files.stored
+    assert held(sent).keys() == {"templates/invoice/lost.twig"}
+
+
+@pytest.mark.parametrize("path", ["bin/console", "var/cache/x", "../etc/passwd"])
+def test_a_lost_file_that_is_none_of_kimais_user_data_is_refused(tmp_path: Path, path: str) -> None:
+    with pytest.raises(Damaged, match=r"none of Kimai's user data|no backup contains"):
+        target(tmp_path, FakeEngine()).staging("run", [], {}, [file(path)])

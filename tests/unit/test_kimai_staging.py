@@ -535,3 +535,82 @@ def test_the_cache_is_emptied_and_no_link_followed(target: Path, tmp_path: Path)
     with pytest.raises(StorageFailed, match="var/cache can't be emptied"):
         empty_cache(target)
     assert (tmp_path / "precious/x").exists()
+
+
+# ── Only what is lost ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def lost_of(source: Path, target: Path) -> Backup:
+    """What the target lacks of the backup, told by nothing but its names."""
+    return [(file, content) for file, content in backup_of(source) if not os.path.lexists(target / file.path)]
+
+
+def test_what_is_lost_comes_back_beside_what_is_there(source: Path, target: Path) -> None:
+    backup = lost_of(source, target)
+    assert {file.path for file, _ in backup} > {"var/export/custom.html.twig", "var/invoices"}
+    before = whole(target)
+    with Staging(target, "run", lost=[file for file, _ in backup]) as staging:
+        stage(staging, backup)
+        staging.swap()
+        staging.commit()
+    after = whole(target)
+    came, expected = {file.path for file, _ in backup}, whole(source)
+    assert {path: after[path] for path in came} == {path: expected[path] for path in came}
+    assert after.keys() == before.keys() | came
+    # Folders that something was put into have another time.
+    changed = {path for path in before if after[path] != before[path]}
+    assert all((target / path).is_dir() for path in changed), changed
+    assert staging.kept == []
+    assert leftovers(target) == []
+
+
+def test_killed_at_any_step_what_was_lost_is_lost_again_and_nothing_else_is(
+    source: Path, target: Path, tmp_path: Path
+) -> None:
+    backup = lost_of(source, target)
+    for count in range(200):
+        copy = tmp_path / f"copy-{count}"
+        shutil.copytree(target, copy, symlinks=True)
+        names, content = whole(copy).keys(), (copy / "var/data/invoices/2026-001.pdf").read_bytes()
+        staging = Staging(copy, "run", lost=[file for file, _ in backup])
+        stage(staging, backup)
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            Fuse(count, monkeypatch)
+            try:
+                staging.swap()
+                staging.commit()
+                break
+            except Killed:
+                pass
+        (left,) = leftovers(copy)
+        recover(copy, left.run_id)
+        came = (
+            set() if left.state == "swapping" or (left.state == "staging" and count == 0) else {*backup_names(backup)}
+        )
+        assert whole(copy).keys() == names | came
+        assert (copy / "var/data/invoices/2026-001.pdf").read_bytes() == content
+    else:
+        pytest.fail("a restore has fewer steps than that")
+    assert count > 5
+
+
+def backup_names(backup: Backup) -> list[str]:
+    return [file.path for file, _ in backup]
+
+
+def test_what_came_just_then_in_a_lost_files_place_is_not_replaced(target: Path) -> None:
+    file, content = plain("var/export/custom.html.twig")
+    with Staging(target, "run", lost=[file]) as staging:
+        put(staging, (file, content))
+        (target / "var/export/custom.html.twig").write_bytes(b"since")
+        with pytest.raises(Refused, match="is there by now"):
+            staging.swap()
+    assert (target / "var/export/custom.html.twig").read_bytes() == b"since"
+    assert leftovers(target) == []
+
+
+@pytest.mark.parametrize("path", ["bin/console", "var/cache/x", ".kimai-backup-restore-x/new"])
+def test_a_lost_file_must_be_kimais_user_data_as_well(target: Path, path: str) -> None:
+    file, content = plain(path)
+    with pytest.raises(Damaged), Staging(target, "run", lost=[file]) as staging:
+        put(staging, (file, content))
