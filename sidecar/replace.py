@@ -43,7 +43,8 @@ def replace(
     rest.is_wanted = False
     note.phase, note.upgrading = "under way", False
     try:
-        put_files_back(job, report)
+        # What can't be put back is brought anew.
+        put_files_back(job)
         carry_out(job, source, note, wish, rest, report, saved)
     except BaseException as error:
         if not note.is_settled:

@@ -32,17 +32,18 @@ def roll_back(job: Job, note: RestoreNote, rest: Rest, report: Report, *, discar
     if _is_ours(job, note):
         with _whole_safety(job, note) as safety:
             _drop_what_was_restored(job, note, discard=discard)
-            put_files_back(job, report)
-            for line in load_anew(job, safety, report):
-                report.lack(line)
+            lacks = put_files_back(job)
+            lacks += load_anew(job, safety, report)
     else:
         was_dropped = note.phase != "under way"
         _begin(job, note)
-        put_files_back(job, report)
-        if was_dropped:
-            _tell_whether_it_is_back(job, note, report)
+        lacks = put_files_back(job)
+        if was_dropped and not _is_back(job, note):
+            lacks.append(f"the database bears no mark, and is not what {note.safety} holds: it is left as it is")
     take_back_database(job.connect, [("table", MARKER)], ())
     job.state.clear_restore_note()
+    for line in lacks:
+        report.lack(line)
     report.step("what was there before is put back")
     _let_run(job, note, rest, report)
 
@@ -56,16 +57,20 @@ def check_mark(its: str | None, note: RestoreNote) -> None:
         )
 
 
-def put_files_back(job: Job, report: Report) -> None:
-    """Put back what was set aside of the files, if anything was. Raises `Refused` where the new ones count already."""
+def put_files_back(job: Job) -> list[str]:
+    """Put back what was set aside of the files, if anything was; what can't be is returned, a sentence each.
+
+    Raises `Refused` where the new ones count already.
+    """
+    lacks = []
     for leftover in job.kimai.leftovers():
         if leftover.state == "committed":
             raise Refused(
                 f"the restored files in {job.kimai.root} count already, and what was there before may be deleted",
                 mend="`kimai-backup restore --resume`, or look into " + ", ".join(map(str, leftover.folders)),
             )
-        for line in job.kimai.recover(leftover.run_id):
-            report.lack(line)
+        lacks += job.kimai.recover(leftover.run_id)
+    return lacks
 
 
 def holds(job: Job, expected: Database) -> bool:
@@ -140,14 +145,10 @@ def _begin(job: Job, note: RestoreNote) -> None:
     job.state.write_restore_note(note)
 
 
-def _tell_whether_it_is_back(job: Job, note: RestoreNote, report: Report) -> None:
-    """Without the mark it was put back before a kill, or somebody has made it anew: which of both is seen."""
+def _is_back(job: Job, note: RestoreNote) -> bool:
+    """Without the mark it was put back before a kill, or somebody has made it anew."""
     with _whole_safety(job, note) as safety:
-        if safety.manifest is None or not holds(job, safety.manifest.database):
-            report.lack(
-                f"the database doesn't bear this restore's mark, and is not what {note.safety} holds: "
-                "it is left as it is"
-            )
+        return safety.manifest is not None and holds(job, safety.manifest.database)
 
 
 def _let_run(job: Job, note: RestoreNote, rest: Rest, report: Report) -> None:

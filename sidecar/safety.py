@@ -114,12 +114,12 @@ def save(job: Job, kimai: Kimai, report: Report) -> Manifest:
 def _check_whole(manifest: Manifest, before: Before) -> None:
     """What a backup may lack, a safety backup may not: the old files are deleted once the restore counts.
 
-    What is missing already was missing in the backup before as well, or it may lie on a disk that is not mounted now.
+    What is missing, and was not in the backup before, may lie on a disk that is not mounted now.
     """
     database = manifest.database
     lacks = [*manifest.unreadable, *database.unreadable, *(f"{path} (changed)" for path in manifest.changed)]
-    known = set(before.manifest.missing) if before.manifest is not None else set()
-    lacks += [f"{path} (missing)" for path in manifest.missing if path not in known]
+    if before.manifest is not None:
+        lacks += [f"{path} (missing)" for path in manifest.missing if path not in before.manifest.missing]
     if lacks:
         raise Refused(
             f"the safety backup {manifest.id} lacks {', '.join(lacks[:_SHOWN])}, so nothing is replaced",
