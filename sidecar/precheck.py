@@ -144,6 +144,7 @@ def check_rights(session: Session, backup: Database | None) -> None:
             f"the database user lacks {', '.join(lacking)} on {session.database}",
             mend=f"As the server's administrator: {rights.grant(session, lacking)}",
         )
+    rights.check_code(session, backup.objects if backup else ())
 
 
 def check_server(session: Session, backup: Database, checked: Checked) -> None:

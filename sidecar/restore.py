@@ -56,7 +56,7 @@ def restore(
                 report.steps += _plan(source, wish, checked)
                 return report
             was_running = job.kimai.runs or (killed.note is not None and killed.note.was_running)
-            note = _new_note(job, source, was_running=was_running)
+            note = _new_note(job, source, wish, was_running=was_running)
             kimai = None
             if checked.in_use:
                 kimai = identify(job, allowed)
@@ -75,13 +75,14 @@ def restore(
         return report
 
 
-def _new_note(job: Job, source: Source, *, was_running: bool) -> RestoreNote:
+def _new_note(job: Job, source: Source, wish: Wish, *, was_running: bool) -> RestoreNote:
     return RestoreNote(
         backup=source.label,
         database=job.redacted_url,
         run_id=secrets.token_hex(8),
         root=str(job.kimai.root.resolve()),
         was_running=was_running,
+        only=wish.only,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from sidecar.manifest import Database
-from sidecar.wish import Wish
+from sidecar.wish import Part, Wish
 
 Phase = Literal["saving", "under way", "in place", "rolling back", "settled"]
 """How far a restore is. One into an empty database knows `under way` and `settled` alone.
@@ -36,8 +36,8 @@ class RestoreNote(msgspec.Struct, kw_only=True):
     `objects` are kind and name of what is, or is about to be, made in the database; `expected` is what it shall hold,
     where the backup says so. `was_running`: Kimai's container ran before, and is to run again. `upgrading`: Kimai
     migrates what was loaded, so that everything in the database is the restore's. `replacing`: the database was in use.
-    `tables` and `files`: what alone is restored, where that isn't all. `places` tells the name of each table by the one
-    that it goes by until it is whole; once `placing`, one that is not there under that has its own (`placed`).
+    `only`, `tables` and `files`: what alone is restored, where that isn't all. `places` tells the name of each table by
+    the one that it goes by until it is whole; once `placing`, one that is not there under that has its own (`placed`).
     """
 
     backup: str
@@ -50,6 +50,7 @@ class RestoreNote(msgspec.Struct, kw_only=True):
     objects: list[list[str]] = []
     expected: Database | None = None
     replacing: Replacing | None = None
+    only: Part | None = None
     tables: list[str] = []
     files: list[str] = []
     places: dict[str, str] = {}
@@ -90,7 +91,8 @@ class RestoreNote(msgspec.Struct, kw_only=True):
         """The arguments of the command that began it."""
         tables = [word for name in self.tables for word in ("--tables", name)]
         files = [word for path in self.files for word in ("--files", path)]
-        return shlex.join(["restore", self.backup, *tables, *files])
+        only = ["--only", self.only] if self.only else []
+        return shlex.join(["restore", self.backup, *only, *tables, *files])
 
     @property
     def mend(self) -> str:

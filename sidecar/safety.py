@@ -34,13 +34,7 @@ def check_savable(job: Job, session: Session) -> None:
             f"a safety backup could not bring back all that is in {session.database}: {'; '.join(lost[:_SHOWN])}",
             mend="Give the user all rights on that database, or make a new one and restore into that.",
         )
-    coded = [f"{each.kind} {each.name}" for each in schema.objects if each.kind in ("trigger", "function")]
-    if coded and not _may_make_code(session):
-        raise Refused(
-            f"the server writes a binary log and lets the user make no trigger or function anew, "
-            f"and there is {', '.join(coded[:_SHOWN])}",
-            mend="As the server's administrator: SET GLOBAL log_bin_trust_function_creators = 1;",
-        )
+    rights.check_code(session, schema.objects)
     if strangers := _of_others(session):
         raise Refused(
             f"MySQL lets only their definers, or SYSTEM_USER, drop what there is: {', '.join(strangers[:_SHOWN])}",
@@ -54,15 +48,6 @@ def check_savable(job: Job, session: Session) -> None:
             "what is there could not be replaced, or not put back",
             mend=f"As the server's administrator: {rights.grant(session, lacking)}",
         )
-
-
-def _may_make_code(session: Session) -> bool:
-    """Without SUPER a server that writes a binary log refuses triggers and functions (1419), unless it trusts all."""
-    log, trust = session.texts("SELECT @@GLOBAL.log_bin, @@GLOBAL.log_bin_trust_function_creators")[0]
-    if (log, trust) != ("1", "0"):
-        return True
-    sql = "SELECT 1 FROM information_schema.USER_PRIVILEGES WHERE PRIVILEGE_TYPE = 'SUPER' LIMIT 1"
-    return bool(session.query(sql))
 
 
 def _of_others(session: Session) -> list[str]:

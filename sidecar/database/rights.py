@@ -3,7 +3,10 @@
 import re
 from collections.abc import Iterable
 
+from sidecar.brief import some
 from sidecar.database.server import Session, quote_name
+from sidecar.errors import Refused
+from sidecar.manifest import SchemaObject
 
 FOR_DUMP = ("SELECT", "LOCK TABLES", "SHOW VIEW", "TRIGGER", "EVENT")
 """Without LOCK TABLES one connection dumps; without the others what they cover is named as unread or unseen."""
@@ -12,6 +15,8 @@ FOR_LOAD = ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER", "
 
 _FOR_KIND = {"view": "CREATE VIEW", "trigger": "TRIGGER", "event": "EVENT"}
 _FOR_KIND |= dict.fromkeys(("function", "procedure", "package", "package body"), "CREATE ROUTINE")
+
+_SHOWN = 5
 
 FOR_OBJECTS = tuple(sorted(set(_FOR_KIND.values())))
 """What views, triggers, events and routines need beside it."""
@@ -59,6 +64,28 @@ def lacking(session: Session, needed: Iterable[str]) -> list[str]:
     """Those of the needed rights that the user hasn't got on this database."""
     granted = privileges(session)
     return [privilege for privilege in needed if not may(granted, privilege)]
+
+
+def check_code(session: Session, objects: Iterable[SchemaObject]) -> None:
+    """Raise `Refused` where the server would let the user make none of these triggers and functions (error 1419).
+
+    One that writes a binary log asks for SUPER then, unless it trusts all.
+    """
+    coded = [f"{each.kind} {each.name}" for each in objects if each.kind in ("trigger", "function")]
+    if coded and not _may_make_code(session):
+        raise Refused(
+            "the server writes a binary log and lets the user make no trigger or function, "
+            f"and there is {some(coded, _SHOWN)}",
+            mend="As the server's administrator: SET GLOBAL log_bin_trust_function_creators = 1;",
+        )
+
+
+def _may_make_code(session: Session) -> bool:
+    log, trust = session.texts("SELECT @@GLOBAL.log_bin, @@GLOBAL.log_bin_trust_function_creators")[0]
+    if (log, trust) != ("1", "0"):
+        return True
+    sql = "SELECT 1 FROM information_schema.USER_PRIVILEGES WHERE PRIVILEGE_TYPE = 'SUPER' LIMIT 1"
+    return bool(session.query(sql))
 
 
 def for_drills(prefix: str) -> str:

@@ -253,11 +253,12 @@ def test_the_command_to_run_again_names_a_file_that_is_no_utf8_as_the_manifest_d
 
 
 def test_a_kill_of_a_whole_restores_files_is_taken_back_before_a_file_is_looked_for(site: Site) -> None:
-    site.backup()
+    made = site.backup()
     (site.root / INVOICE).unlink()
     (site.root / "var/data/mine.pdf").write_bytes(b"since the backup")
     kill_at(site, Point("sidecar.carry_out", "bring_up"), "restore", "latest", "--only", "files")
     assert not (site.root / "var/data/mine.pdf").exists()
+    assert f"`kimai-backup restore {made} --only files` again" in site.run("backup").errors[0]
     assert site.run("restore", "latest", "--files", INVOICE).code == 0
     assert (site.root / "var/data/mine.pdf").read_bytes() == b"since the backup"
     assert (site.root / INVOICE).exists()
