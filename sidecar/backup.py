@@ -14,7 +14,7 @@ from sidecar.database.dump import Dump
 from sidecar.database.snapshot import take
 from sidecar.errors import Exit, StorageFailed
 from sidecar.kimai.survey import Survey
-from sidecar.making import Means, make, new_id
+from sidecar.making import Means, make, new_id, refuse_half_restored
 from sidecar.manifest import BackupId, Kimai, Manifest
 from sidecar.missed import send_missed
 from sidecar.prune import Pruned, prune
@@ -145,6 +145,7 @@ def rehearse(job: Job, *, with_prune: bool = True) -> Rehearsal:
     before = look_back(job.storages, job.instance_name, job.state.manifests)
     survey = before.survey(job.instance)
     with take(job.connect, 1) as snapshot:
+        refuse_half_restored(snapshot, job.state)
         tables = {table.name for table in Dump(snapshot, tool_version=__version__).schema.tables}
     gone = before.what_is_gone({*survey.missing, *survey.unreadable}, tables)
     not_pruned = gone or before.why_unknown if with_prune else "--no-prune"

@@ -83,12 +83,13 @@ def carry_out(
     report.step(f"{source.label} is restored")
 
 
-def start(job: Job, source: Source, wish: Wish, rest: Rest, report: Report) -> None:
-    """Let Kimai run on what was restored, and show that it works."""
+def start(job: Job, source: Source | None, wish: Wish, rest: Rest, report: Report) -> None:
+    """Let Kimai run on what was restored, and show that it works; without the backup whose secret counts isn't told."""
     job.progress.phase("start Kimai")
     rest.start(migrating=wish.allowed.upgrade)
     bring_up(job, wish, report)
-    tell_secret(job.kimai, source, report)
+    if source is not None:
+        tell_secret(job.kimai, source, report)
 
 
 def settle(job: Job, note: RestoreNote, files: Settling | None) -> None:

@@ -231,7 +231,7 @@ def restore(
     lost, accepted = bool(names or paths), accept_unknown_version or accept_version_mismatch or upgrade
     _refuse_contradictions(only, lost=lost, upgrade=upgrade, replace=replace)
     if resume or rollback:
-        if reference or only or lost or accepted or replace or (resume and (rollback or discard_killed)):
+        if reference or only or lost or accepted or replace or (resume and rollback):
             raise click.UsageError("--resume and --rollback take what the restore that was cut short was given")
     elif not reference:
         raise click.UsageError("which backup? Give an ID, `latest`, or the path of a zip")
@@ -240,7 +240,7 @@ def restore(
         with progress() as shown:
             job = app.restore_job(run.watch(shown) if run else shown)
             if resume:
-                report = unfinished.resume(job, dry_run=dry_run)
+                report = unfinished.resume(job, discard=discard_killed, dry_run=dry_run)
             elif rollback:
                 report = unfinished.rollback(job, discard=discard_killed, dry_run=dry_run)
             else:

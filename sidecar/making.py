@@ -14,8 +14,9 @@ from sidecar import __version__
 from sidecar.archive.writer import write_archive
 from sidecar.before import Before, forget, remember
 from sidecar.database.dump import Dump, newest_migration
+from sidecar.database.objects import MARKER, marked
 from sidecar.database.server import DefinitionChanged
-from sidecar.database.snapshot import Connect, take
+from sidecar.database.snapshot import Connect, Snapshot, take
 from sidecar.errors import Refused, SpoolFailed, StorageFailed
 from sidecar.growing import Grown, Spool, grown
 from sidecar.kimai.instance import Instance
@@ -86,6 +87,7 @@ def _pack(means: Means, backup_id: BackupId, kimai: Kimai, before: Before, spool
     for attempt in range(1, ATTEMPTS + 1):
         try:
             with take(means.connect, means.connections) as snapshot, _opened(spooled) as file:
+                refuse_half_restored(snapshot, means.state)
                 means.progress.phase("database", unit="items")
                 dump = Dump(snapshot, tool_version=__version__, advance=means.progress.advance)
                 pack = Pack(
@@ -99,6 +101,19 @@ def _pack(means: Means, backup_id: BackupId, kimai: Kimai, before: Before, spool
                 raise
             log.warning("the dump begins again: %s", error)
     raise AssertionError  # the last attempt returns or raises
+
+
+def refuse_half_restored(snapshot: Snapshot, state: State) -> None:
+    """Raise `Refused` where the database bears a restore's mark that is not told by the journal here to be settled."""
+    with snapshot.borrow() as session:
+        its = marked(session)
+    note = state.restore_note()
+    if its is not None and (note is None or note.run_id != its or not note.is_settled):
+        raise Refused(
+            "the database bears the mark of a restore whose journal is not in BACKUP_STATE_DIR: "
+            "it may be half restored",
+            mend=f"End that restore, with its BACKUP_STATE_DIR; or, if all is well, drop the table {MARKER}.",
+        )
 
 
 def _opened(path: Path) -> FileIO:

@@ -20,14 +20,18 @@ log = logging.getLogger(__name__)
 def save_and_replace(
     job: Job, source: Source, note: RestoreNote, wish: Wish, kimai: Kimai, rest: Rest, report: Report
 ) -> None:
-    """Make the safety backup, then replace. Until that is there and was read back, a failure leaves all untouched."""
+    """Make the safety backup, then replace. Until that is there and was read back, a failure leaves all untouched.
+
+    The phase is `saving` then.
+    """
+    job.state.write_restore_note(note)
+    saved = save(job, kimai, report)
+    # Only once it is down may anything be touched.
+    note.saved_as(saved.id)
     try:
         job.state.write_restore_note(note)
-        saved = save(job, kimai, report)
-        note.saved_as(saved.id)
-        job.state.write_restore_note(note)
     except BaseException:
-        job.state.clear_restore_note()
+        note.phase = "saving"
         raise
     replace(job, source, note, wish, saved, rest, report)
 
@@ -43,32 +47,40 @@ def replace(
     rest.is_wanted = False
     note.phase, note.upgrading = "under way", False
     try:
-        # What can't be put back is brought anew.
-        put_files_back(job)
+        job.state.write_restore_note(note)
+        put_files_back(job, note)
         carry_out(job, source, note, wish, rest, report, saved)
     except BaseException as error:
-        if not note.is_settled:
-            after_failure(job, note, rest, report, error)
+        after_failure(job, note, rest, report, error)
         raise
 
 
-def after_failure(job: Job, note: RestoreNote, rest: Rest, report: Report, error: BaseException) -> None:
-    """Roll back, and let the error that led to it say how that ended."""
+def after_failure(
+    job: Job, note: RestoreNote, rest: Rest, report: Report, error: BaseException, *, discard: bool = True
+) -> None:
+    """Roll back, and let the error that led to it say how that ended; one that has settled stays.
+
+    `discard`: see `roll_back`.
+    """
+    if note.is_settled:
+        add(error, "The restore counts all the same: `kimai-backup restore --resume` tidies up.")
+        return
     hold()
     log.warning("the restore failed: %s", error)
     try:
-        roll_back(job, note, rest, report)
+        roll_back(job, note, rest, report, discard=discard)
     except Exception as second:  # noqa: BLE001 - whatever it is, the first error must tell what became of it
         log.error("what was there is not put back: %s", second)  # noqa: TRY400 - one line
-        _add(error, f"Nor could what was there before be put back ({second}). {note.mend}")
+        add(error, f"Nor could what was there before be put back ({second}). {note.mend}")
     else:
-        _add(
+        add(
             error,
             "But for what is said above, all is as it was before." if report.lacks else "All is as it was before.",
         )
 
 
-def _add(error: BaseException, sentence: str) -> None:
+def add(error: BaseException, sentence: str) -> None:
+    """Let an error say this as well."""
     if isinstance(error, KimaiBackupError):
         error.mend = f"{error.mend} {sentence}".strip()
     else:

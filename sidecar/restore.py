@@ -2,6 +2,8 @@
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -61,11 +63,15 @@ def restore(
             if checked.in_use:
                 kimai = identify(job, allowed)
                 note.phase, note.replacing = "saving", _replacing(reference, source, wish)
-                if not killed or anew:
+                if killed.note is None or anew:
                     # Before Kimai is stopped: a kill leaves nobody who would start it.
                     job.state.write_restore_note(note)
             job.progress.phase("stop Kimai")
-            with tidying_undisturbed(), job.kimai.at_rest(was_running=was_running) as rest:
+            with (
+                _cleared_if_untouched(job, note),
+                tidying_undisturbed(),
+                job.kimai.at_rest(was_running=was_running) as rest,
+            ):
                 if killed and not anew:
                     take_back(killed, job.state, job.connect, job.kimai)
                 if kimai is None:
@@ -73,6 +79,17 @@ def restore(
                 else:
                     save_and_replace(job, source, note, wish, kimai, rest, report)
         return report
+
+
+@contextmanager
+def _cleared_if_untouched(job: Job, note: RestoreNote) -> Iterator[None]:
+    """Whatever fails before anything is touched leaves no journal, once Kimai runs again."""
+    try:
+        yield
+    except BaseException:
+        if note.phase == "saving":
+            job.state.clear_restore_note(note.run_id)
+        raise
 
 
 def _new_note(job: Job, source: Source, wish: Wish, *, was_running: bool) -> RestoreNote:

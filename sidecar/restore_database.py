@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sidecar.archive.source import Source
+from sidecar.claim import check_mark
 from sidecar.database.compare import compare, refuse_different, some_of
 from sidecar.database.load import Load
 from sidecar.database.locked import drop_unchanged
@@ -67,12 +68,18 @@ def loading(
 def _replace(job: Job, session: Session, note: RestoreNote, saved: Database, report: Report) -> None:
     """Drop what the safety backup holds. Raises `Refused` where that is not all: somebody has written since.
 
-    Once this restore's mark stands, that was seen before.
+    Once this restore's mark stands, that was seen before. Raises that for another's mark as well.
     """
-    if marked(session) is None:
+    its = marked(session)
+    check_mark(its, note)
+    if its is None:
         job.progress.phase("compare with the safety backup", total=sum(t.rows for t in saved.tables), unit="items")
         make_mark(session)
-        differences = drop_unchanged(session, saved, lambda: sign_mark(session, note.run_id), job.progress.advance)
+
+        def sign(tables: int) -> None:
+            sign_mark(session, note.run_id, about_to_drop=tables)
+
+        differences = drop_unchanged(session, saved, sign, job.progress.advance)
         if differences:
             raise Refused(
                 f"the database was written to since its safety backup was made, so it is not dropped: "
@@ -81,11 +88,13 @@ def _replace(job: Job, session: Session, note: RestoreNote, saved: Database, rep
             )
     else:
         clear(session)
+    sign_mark(session, note.run_id)
     report.step(f"what was in the database is dropped: {len(saved.tables)} tables, which the safety backup holds")
 
 
 def _make_room(session: Session, note: RestoreNote, report: Report) -> None:
     """Drop what an installation made and nobody has used: asked again now, as somebody may have come meanwhile."""
+    check_mark(marked(session), note)
     mark(session, note.run_id)
     fresh = find_fresh(session, [("table", MARKER)])
     if fresh:

@@ -11,6 +11,7 @@ from sidecar.errors import Refused
 from sidecar.kept import made_anew, mounts_left_alone, moved_by_backup, settings_beside
 from sidecar.kimai.aside import SetAside
 from sidecar.kimai.beneath import exact_path
+from sidecar.kimai.environment import BESIDE_SUFFIX
 from sidecar.kimai.target import Exchange
 from sidecar.manifest import File, Manifest
 from sidecar.restore_job import BLOCK, Job, Report
@@ -56,7 +57,12 @@ def check_as_saved(staging: Exchange, saved: Manifest) -> None:
     Once the restore counts they are deleted.
     """
     known = {exact_path(file): file for file in saved.files}
-    since = sorted(aside.path for aside in staging.set_aside() if not _is_saved(aside, known.get(aside.path)))
+    since = sorted(
+        aside.path
+        for aside in staging.set_aside()
+        # What an earlier restore has laid beside is no part of a backup.
+        if not aside.path.endswith(BESIDE_SUFFIX.encode()) and not _is_saved(aside, known.get(aside.path))
+    )
     if since:
         shown = ", ".join(os.fsdecode(path) for path in since[:_SHOWN])
         raise Refused(

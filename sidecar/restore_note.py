@@ -21,13 +21,16 @@ class Replacing(msgspec.Struct, kw_only=True):
     """What a restore into a database in use was asked for, to be resumed; and what to go back to.
 
     `reference` names the backup, whatever instance it is of: an ID, or the path of a zip. `safety` is the ID of the
-    safety backup, once it is there and was found good. `events`: those that are to be enabled at the end.
+    safety backup, once it is there and was found good. `events`: those that are to be enabled at the end. `stays`: what
+    can't be taken away again, a sentence each. `about_to_drop`: a rollback was about to drop so many tables.
     """
 
     reference: str
     wish: Wish
     safety: str | None = None
     events: list[str] = []
+    stays: list[str] = []
+    about_to_drop: int = 0
 
 
 class RestoreNote(msgspec.Struct, kw_only=True):

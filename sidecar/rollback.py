@@ -2,14 +2,15 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from sidecar.archive.source import Source
+from sidecar.claim import check_mark
 from sidecar.database.compare import compare
 from sidecar.database.locked import drop_unchanged
-from sidecar.database.objects import MARKER, clear, contents_but_mark, mark, marked
+from sidecar.database.objects import MARKER, clear, contents_but_mark, mark, marked, sign_mark
 from sidecar.database.snapshot import take
-from sidecar.errors import KimaiBackupError, Refused
+from sidecar.errors import Damaged, KimaiBackupError, NoSuchBackup, Refused
 from sidecar.killed import take_back_database
 from sidecar.kimai import console as asked
 from sidecar.kimai.target import Rest
@@ -30,47 +31,41 @@ def roll_back(job: Job, note: RestoreNote, rest: Rest, report: Report, *, discar
     rest.is_wanted = False
     rest.stop()
     if _is_ours(job, note):
-        with _whole_safety(job, note) as safety:
+        with whole_safety(job, note) as safety:
             _drop_what_was_restored(job, note, discard=discard)
-            lacks = put_files_back(job)
+            lacks = put_files_back(job, note)
             lacks += load_anew(job, safety, report)
     else:
         was_dropped = note.phase != "under way"
         _begin(job, note)
-        lacks = put_files_back(job)
+        lacks = put_files_back(job, note)
         if was_dropped and not _is_back(job, note):
             lacks.append(f"the database bears no mark, and is not what {note.safety} holds: it is left as it is")
     take_back_database(job.connect, [("table", MARKER)], ())
-    job.state.clear_restore_note()
+    # All is as it was, but for a Kimai that is stopped.
+    note.phase = "saving"
+    job.state.write_restore_note(note)
     for line in lacks:
         report.lack(line)
     report.step("what was there before is put back")
     _let_run(job, note, rest, report)
+    job.state.clear_restore_note()
 
 
-def check_mark(its: str | None, note: RestoreNote) -> None:
-    """Raise `Refused` where the database bears the mark of another restore."""
-    if its not in (None, note.run_id):
-        raise Refused(
-            "the database bears the mark of another restore, whose journal lies in another BACKUP_STATE_DIR",
-            mend="End that one first, with its BACKUP_STATE_DIR.",
-        )
-
-
-def put_files_back(job: Job) -> list[str]:
+def put_files_back(job: Job, note: RestoreNote) -> list[str]:
     """Put back what was set aside of the files, if anything was; what can't be is returned, a sentence each.
 
     Raises `Refused` where the new ones count already.
     """
-    lacks = []
+    assert note.replacing is not None  # noqa: S101 - what this module is for
     for leftover in job.kimai.leftovers():
-        if leftover.state == "committed":
+        if leftover.state == "committed" and leftover.run_id == note.run_id:
             raise Refused(
                 f"the restored files in {job.kimai.root} count already, and what was there before may be deleted",
-                mend="`kimai-backup restore --resume`, or look into " + ", ".join(map(str, leftover.folders)),
+                mend="Look into " + ", ".join(map(str, leftover.folders)),
             )
-        lacks += job.kimai.recover(leftover.run_id)
-    return lacks
+        note.replacing.stays += job.kimai.recover(leftover.run_id)
+    return list(dict.fromkeys(note.replacing.stays))
 
 
 def holds(job: Job, expected: Database) -> bool:
@@ -91,10 +86,19 @@ def _is_ours(job: Job, note: RestoreNote) -> bool:
 
 
 @contextmanager
-def _whole_safety(job: Job, note: RestoreNote) -> Iterator[Source]:
-    with job.reopen(note.safety) as source:
-        job.progress.phase("check the safety backup", total=source.size)
-        source.verify(job.progress.advance)
+def whole_safety(job: Job, note: RestoreNote) -> Iterator[Source]:
+    """The safety backup, read to its end. Raises `KimaiBackupError` with what to do where it is lost."""
+    with ExitStack() as opened:
+        try:
+            source = opened.enter_context(job.reopen(note.safety))
+            job.progress.phase("check the safety backup", total=source.size)
+            source.verify(job.progress.advance)
+        except (Damaged, NoSuchBackup) as error:
+            error.mend = (
+                f"{error.mend} Bring it back to a target. If it is lost for good: empty the database, remove "
+                f"{job.state.journal}, and restore another backup into it."
+            ).strip()
+            raise
         yield source
 
 
@@ -107,11 +111,13 @@ def _drop_what_was_restored(job: Job, note: RestoreNote, *, discard: bool) -> No
         if note.phase == "in place" and not discard and contents_but_mark(session):
             check_unused(note)
             assert note.expected is not None  # noqa: S101 - `check_unused`
-            if drop_unchanged(session, note.expected, lambda: _begin(job, note), job.progress.advance):
+            if drop_unchanged(session, note.expected, lambda tables: _begin(job, note, tables), job.progress.advance):
                 raise written_since(note)
         else:
             _begin(job, note)
             clear(session)
+        sign_mark(session, note.run_id)
+        _begin(job, note)
     finally:
         session.close()
 
@@ -140,14 +146,15 @@ def _not_to_drop(note: RestoreNote, why: str) -> Refused:
     )
 
 
-def _begin(job: Job, note: RestoreNote) -> None:
-    note.phase = "rolling back"
+def _begin(job: Job, note: RestoreNote, about_to_drop: int = 0) -> None:
+    assert note.replacing is not None  # noqa: S101 - what this module is for
+    note.phase, note.replacing.about_to_drop = "rolling back", about_to_drop
     job.state.write_restore_note(note)
 
 
 def _is_back(job: Job, note: RestoreNote) -> bool:
     """Without the mark it was put back before a kill, or somebody has made it anew."""
-    with _whole_safety(job, note) as safety:
+    with whole_safety(job, note) as safety:
         return safety.manifest is not None and holds(job, safety.manifest.database)
 
 

@@ -193,8 +193,10 @@ class State:
                 mend="Make room in BACKUP_STATE_DIR, and let this user write there.",
             ) from error
 
-    def clear_restore_note(self) -> None:
-        """The restore has ended, one way or the other."""
+    def clear_restore_note(self, run_id: str | None = None) -> None:
+        """The restore has ended, one way or the other; with `run_id` only the note of that one goes."""
+        if run_id is not None and ((found := self.restore_note()) is None or found.run_id != run_id):
+            return
         self.journal.unlink(missing_ok=True)
 
     def damaged_archives(self) -> list[DamagedArchive]:

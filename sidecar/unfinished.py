@@ -1,32 +1,38 @@
 """A restore over an instance in use that was cut short: brought to its end, or back to what was there before."""
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 
 from sidecar.archive.source import Source
 from sidecar.carry_out import settle, start
+from sidecar.claim import check_mark
 from sidecar.database.dump import newest_migration
 from sidecar.database.load import enable_events
-from sidecar.database.objects import contents_but_mark, marked
-from sidecar.errors import Damaged, Refused
+from sidecar.database.objects import contents_but_mark, marked, tables_but_mark
+from sidecar.errors import Damaged, KimaiBackupError, Refused
 from sidecar.gate import migration_of
 from sidecar.killed import find_killed, take_back
 from sidecar.kimai.target import Rest
 from sidecar.manifest import Manifest
 from sidecar.precheck import check, read_whole
-from sidecar.replace import after_failure, replace
+from sidecar.replace import add, after_failure, replace
 from sidecar.restore import restore
 from sidecar.restore_job import Job, Report
 from sidecar.restore_note import Replacing, RestoreNote
 from sidecar.restore_report import reported
-from sidecar.rollback import check_mark, check_unused, holds, roll_back, written_since
+from sidecar.rollback import check_unused, holds, roll_back, whole_safety, written_since
 from sidecar.undisturbed import tidying_undisturbed
 from sidecar.wish import Wish
 
 NONE = "no restore over an instance in use was cut short here"
 
 
-def resume(job: Job, *, dry_run: bool = False) -> Report:
-    """Bring the restore to its end: the instance is wholly the backup then. Raises `Refused` where there is none."""
+def resume(job: Job, *, discard: bool = False, dry_run: bool = False) -> Report:
+    """Bring the restore to its end: the instance is wholly the backup then. Raises `Refused` where there is none.
+
+    `discard`: what was written to an instance that Kimai was cut short in migrating may go.
+    """
     note, replacing = _unfinished(job)
     if note.phase == "saving":
         return _begin_anew(job, replacing, dry_run=dry_run)
@@ -38,22 +44,8 @@ def resume(job: Job, *, dry_run: bool = False) -> Report:
             return report
         report.safety = note.safety
         report.check(f"the restore of {note.backup} was cut short: {_how_far(note)}")
-        is_whole = note.phase == "in place" and not _is_half_migrated(job, note)
-        with job.reopen(replacing.reference) as source:
-            _check_same(source, note)
-            read_whole(job, source, report)
-            saved = _saved(job, note)
-            if not is_whole:
-                _check_again(job, source, note, replacing.wish, saved, report)
-            if dry_run:
-                ends = "let Kimai show that it works" if is_whole else "restore from its beginning"
-                report.steps.append(f"would {ends}; where that fails, {note.safety} is put back")
-                return report
-            with tidying_undisturbed(), job.kimai.at_rest(was_running=note.was_running, half=True) as rest:
-                if is_whole:
-                    _finish(job, source, note, replacing.wish, rest, report)
-                else:
-                    replace(job, source, note, replacing.wish, saved, rest, report)
+        go_on = _finish if _is_whole(job, note, discard=discard) else _replace_again
+        go_on(job, note, replacing, report, dry_run=dry_run)
         return report
 
 
@@ -81,20 +73,38 @@ def rollback(job: Job, *, discard: bool = False, dry_run: bool = False) -> Repor
             )
         report.check(f"the restore of {note.backup} was cut short: {_how_far(note)}")
         if note.phase == "in place" and not discard:
-            check_unused(note)
-            if note.expected is not None and not holds(job, note.expected):
-                raise written_since(note)
+            _refuse_if_written(job, note)
         is_touched = note.phase != "saving"
         if dry_run:
             report.steps.append(f"would put {note.safety} back" if is_touched else "would let Kimai run again")
             return report
         with tidying_undisturbed(), job.kimai.at_rest(was_running=note.was_running, half=is_touched) as rest:
             if is_touched:
-                roll_back(job, note, rest, report, discard=discard)
-            else:
-                job.state.clear_restore_note()
-                report.step("nothing had been touched")
+                _roll_back(job, note, rest, report, discard=discard)
+        if not is_touched:
+            # Once Kimai runs again.
+            job.state.clear_restore_note()
+            report.step("nothing had been touched, or all was put back already")
         return report
+
+
+def _refuse_if_written(job: Job, note: RestoreNote) -> None:
+    """While Kimai may still run; it is asked once more when that is stopped, and the tables are locked."""
+    with closing(job.connect()) as session:
+        if not contents_but_mark(session):
+            return
+    check_unused(note)
+    if note.expected is not None and not holds(job, note.expected):
+        raise written_since(note)
+
+
+def _roll_back(job: Job, note: RestoreNote, rest: Rest, report: Report, *, discard: bool) -> None:
+    try:
+        roll_back(job, note, rest, report, discard=discard)
+    except BaseException as error:
+        if not isinstance(error, Refused):
+            add(error, note.mend)
+        raise
 
 
 def _unfinished(job: Job) -> tuple[RestoreNote, Replacing]:
@@ -108,6 +118,11 @@ def _unfinished(job: Job) -> tuple[RestoreNote, Replacing]:
             f"DATABASE_URL is {job.redacted_url}",
             mend="Set DATABASE_URL to that database once more.",
         )
+    if note.phase == "rolling back" and note.replacing.about_to_drop:
+        with closing(job.connect()) as session:
+            if tables_but_mark(session) >= note.replacing.about_to_drop:
+                # Killed before the first of them was.
+                note.phase = "in place"
     return note, note.replacing
 
 
@@ -127,14 +142,6 @@ def _check_same(source: Source, note: RestoreNote) -> None:
         raise Damaged(f"{source.label} is not the backup that was being restored, {note.backup}")
 
 
-def _saved(job: Job, note: RestoreNote) -> Manifest:
-    """What the safety backup holds; it must be there, to go back to, before anything goes on. Raises as `reopen`."""
-    with job.reopen(note.safety) as safety:
-        if safety.manifest is None:
-            raise Damaged(f"{note.safety} has no manifest, so it is no safety backup")
-        return safety.manifest
-
-
 def _check_again(job: Job, source: Source, note: RestoreNote, wish: Wish, saved: Manifest, report: Report) -> None:
     """All that must be right before anything is dropped; without the mark it must be what the safety backup holds."""
     check(job, source, only=wish.only, allowed=wish.allowed, resumed=True).tell(source, report)
@@ -150,6 +157,22 @@ def _check_again(job: Job, source: Source, note: RestoreNote, wish: Wish, saved:
             "the database doesn't bear this restore's mark, and was written to since its safety backup was made",
             mend="`kimai-backup restore --rollback` leaves it as it is; then restore with --replace again.",
         )
+
+
+def _is_whole(job: Job, note: RestoreNote, *, discard: bool) -> bool:
+    """Whether all is in place. Raises `Refused` where Kimai was cut short in migrating it, unless that may go."""
+    if note.phase != "in place":
+        return False
+    if not _is_half_migrated(job, note):
+        return True
+    if not discard:
+        raise Refused(
+            f"Kimai was cut short in migrating the database of {note.backup}, and nobody can tell whether it was "
+            "written to since",
+            mend="If that can go: `kimai-backup restore --resume --discard-killed` begins anew, "
+            f"`kimai-backup restore --rollback --discard-killed` puts {note.safety} back.",
+        )
+    return False
 
 
 def _is_half_migrated(job: Job, note: RestoreNote) -> bool:
@@ -168,19 +191,57 @@ def _is_half_migrated(job: Job, note: RestoreNote) -> bool:
     return stored is None or migration_of(stored) != known
 
 
-def _finish(job: Job, source: Source, note: RestoreNote, wish: Wish, rest: Rest, report: Report) -> None:
-    """What is in place already: let Kimai show that it works, and keep it; where it does not, roll back."""
-    try:
-        start(job, source, wish, rest, report)
-        if note.replacing is not None:
-            _enable_events(job, note.replacing)
-        settle(job, note, _InPlace(job))
-    except BaseException as error:
-        if not note.is_settled:
-            after_failure(job, note, rest, report, error)
-        raise
-    job.state.clear_restore_note()
-    report.step(f"{source.label} is restored")
+def _replace_again(job: Job, note: RestoreNote, replacing: Replacing, report: Report, *, dry_run: bool) -> None:
+    """From the first drop on."""
+    with job.reopen(replacing.reference) as source:
+        _check_same(source, note)
+        read_whole(job, source, report)
+        with whole_safety(job, note) as safety:
+            saved = safety.manifest
+        if saved is None:
+            raise Damaged(f"{note.safety} has no manifest, so it is no safety backup")
+        _check_again(job, source, note, replacing.wish, saved, report)
+        if dry_run:
+            report.steps.append(f"would restore from its beginning; where that fails, {note.safety} is put back")
+            return
+        with tidying_undisturbed(), job.kimai.at_rest(was_running=note.was_running, half=True) as rest:
+            replace(job, source, note, replacing.wish, saved, rest, report)
+
+
+def _finish(job: Job, note: RestoreNote, replacing: Replacing, report: Report, *, dry_run: bool) -> None:
+    """What is in place already: let Kimai show that it works, and keep it; where it does not, roll back.
+
+    But not what was written to it since, by which it stays as it is.
+    """
+    if dry_run:
+        report.steps.append(f"would let Kimai show that it works; where it does not, {note.safety} is put back")
+        return
+    with (
+        _backup_if_there(job, replacing, report) as source,
+        tidying_undisturbed(),
+        job.kimai.at_rest(was_running=note.was_running, half=True) as rest,
+    ):
+        try:
+            start(job, source, replacing.wish, rest, report)
+            _enable_events(job, replacing)
+            settle(job, note, _InPlace(job))
+        except BaseException as error:
+            after_failure(job, note, rest, report, error, discard=False)
+            raise
+        job.state.clear_restore_note()
+        report.step(f"{note.backup} is restored")
+
+
+@contextmanager
+def _backup_if_there(job: Job, replacing: Replacing, report: Report) -> Iterator[Source | None]:
+    """All of it is in place: without it only its APP_SECRET can't be compared."""
+    with ExitStack() as opened:
+        source = None
+        try:
+            source = opened.enter_context(job.reopen(replacing.reference))
+        except KimaiBackupError as error:
+            report.note(f"nobody knows whether the APP_SECRET in force is the backup's: {error}")
+        yield source
 
 
 class _InPlace:

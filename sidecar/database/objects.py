@@ -8,6 +8,7 @@ from sidecar.database.server import QueryFailed, Session, quote_name, quote_text
 
 log = logging.getLogger(__name__)
 
+_ABOUT_TO_DROP = "?"
 MARKER = "kimai_backup_restore"
 """The table that marks a load under way (`mark`)."""
 
@@ -55,16 +56,33 @@ def make_mark(session: Session) -> None:
     session.query(f"CREATE TABLE IF NOT EXISTS {quote_name(MARKER)} (run_id VARCHAR(64) PRIMARY KEY) ENGINE=InnoDB")
 
 
-def sign_mark(session: Session, run_id: str) -> None:
-    """From here on the load of that run may drop what stands in the database."""
-    session.query(f"INSERT INTO {quote_name(MARKER)} VALUES ({quote_text(run_id)})")  # noqa: S608 - quoted
+def sign_mark(session: Session, run_id: str, *, about_to_drop: int = 0) -> None:
+    """From here on the load of that run may drop what stands in the database.
+
+    `about_to_drop` so many tables: as long as they all stand, the mark counts as unsigned. Sign it anew after that.
+    """
+    signature = f"{run_id}{_ABOUT_TO_DROP}{about_to_drop}" if about_to_drop else run_id
+    name = quote_name(MARKER)
+    if session.query(f"SELECT 1 FROM {name}"):  # noqa: S608 - our own table
+        session.query(f"UPDATE {name} SET run_id = {quote_text(signature)}")  # noqa: S608 - quoted
+    else:
+        session.query(f"INSERT INTO {name} VALUES ({quote_text(signature)})")  # noqa: S608 - quoted
 
 
 def marked(session: Session) -> str | None:
     """Whose load is, or was, under way here; None without a mark, or with one that a kill has left unsigned."""
     if not session.query(f"SHOW TABLES LIKE {quote_text(MARKER)}"):
         return None
-    return session.value(f"SELECT MAX(run_id) FROM {quote_name(MARKER)}")  # noqa: S608 - our own table
+    signature = session.value(f"SELECT MAX(run_id) FROM {quote_name(MARKER)}")  # noqa: S608 - our own table
+    if signature is None:
+        return None
+    run_id, _, about_to_drop = signature.partition(_ABOUT_TO_DROP)
+    return None if about_to_drop and tables_but_mark(session) >= int(about_to_drop) else run_id
+
+
+def tables_but_mark(session: Session) -> int:
+    """How many tables there are, but for the mark."""
+    return sum(kind == "table" for kind, _ in contents_but_mark(session))
 
 
 def contents_but_mark(session: Session) -> list[tuple[str, str]]:

@@ -104,11 +104,6 @@ class ContainedTarget(Contained):
 
     def check(self, files: Sequence[File], also: Sequence[str]) -> list[str]:
         """Raise `Refused` unless the volumes can be written to, and Docker lets files be put into the container."""
-        if self.app.status in ("paused", "restarting"):
-            raise Refused(
-                f"Kimai's container {self.app.name} is {self.app.status}",
-                mend=f"Let it run, or stop it: docker logs {self.app.name} may tell why.",
-            )
         shares = self._shares(also)
         local = [file for file in files if shares.is_local(file.path)]
         remote = [file for file in files if not shares.is_local(file.path)]
@@ -193,8 +188,12 @@ class ContainedTarget(Contained):
     def check_cache(self) -> None:
         """Raise `Refused` where no command can be run in the container: Kimai could not be tried afterwards.
 
-        In one that is stopped nobody knows before its start.
+        In one that is stopped nobody knows before its start. One that is neither stopped nor runs is refused as well.
         """
+        if self.app.status in ("paused", "restarting"):
+            raise Refused(
+                f"Kimai's container {self.app.name} is {self.app.status}", mend=_stop_by_hand(self.app, self.app.status)
+            )
         if not self.app.is_running:
             return
         try:
@@ -342,6 +341,11 @@ class ContainedRest:
     def stop(self) -> None:
         """Stop it, unless it is: asked each time, as a stop may fail, and somebody start it. Raises `Unreachable`."""
         seen = self._engine.inspect(self._app.id)
+        if seen.status == "paused":
+            # It would go on in the midst of what it did, on another database.
+            raise Unreachable(
+                f"Kimai's container {self._app.name} is paused", mend=_stop_by_hand(self._app, seen.status)
+            )
         if seen.is_running or seen.status == "restarting":
             # Before the call: one that fails or is cut short may have stopped it all the same.
             self._is_stopped = True
@@ -383,3 +387,8 @@ class ContainedRest:
         return Unreachable(
             f"Kimai's container {self._app.name} {how} after its start", mend=f"Look at: docker logs {self._app.name}"
         )
+
+
+def _stop_by_hand(app: Container, status: str) -> str:
+    resume = f"docker unpause {app.name} && " if status == "paused" else ""
+    return f"Stop it: {resume}docker stop {app.name}; docker logs {app.name} may tell why it is so."

@@ -154,5 +154,6 @@ def choose(listed: Iterable[Listed], *, own: Container | None, service: str | No
     seen = ", ".join(str(each) for each in (found or of_project)[:_SHOWN]) or "no other container"
     raise ConfigurationError(
         f"{'several' if found else 'none'} of project {own.project} is {wanted}: there is {seen}",
-        mend="Start Kimai, or set KIMAI_SERVICE to its service, or KIMAI_CONTAINER to its container's name.",
+        mend="Have Kimai's container made (docker compose up --no-start), or set KIMAI_SERVICE to its service, "
+        "or KIMAI_CONTAINER to its container's name.",
     )

@@ -71,7 +71,6 @@ def test_the_database_alone_is_replaced(in_use: InUse) -> None:
         ("--resume", "--rollback"),
         ("latest", "--resume"),
         ("--rollback", "--replace"),
-        ("--resume", "--discard-killed"),
         (),
     ],
     ids=" ".join,

@@ -203,10 +203,11 @@ def test_a_zip_of_others_is_ended_either_way(in_use: InUse, point: Point) -> Non
     assert site.run("restore", "--rollback", "--discard-killed").code == 0
     in_use.assert_old()
     kill_at(site, point, *asked)
-    path.rename(site.folder / "away.zip")
-    path.write_bytes((site.folder / "away.zip").read_bytes()[:-100])
-    assert site.run("restore", "--resume").code in (7, 8)
-    (site.folder / "away.zip").rename(path)
+    if point is LOADING:
+        path.rename(site.folder / "away.zip")
+        path.write_bytes((site.folder / "away.zip").read_bytes()[:-100])
+        assert site.run("restore", "--resume").code == 7
+        (site.folder / "away.zip").rename(path)
     ran = site.run("restore", "--resume")
     assert ran.code == 0, ran.said
     assert (site.rows(), files_of(site)) == (rows, files)
@@ -278,6 +279,64 @@ def test_a_session_that_is_killed_is_rolled_back_at_once(in_use: InUse, point: P
     ran = site.ended(process)
     assert ran.code == 5, ran.said
     assert "All is as it was before." in ran.errors[0]
+    in_use.assert_old()
+
+
+# ── Once more, with what is left ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_in_place_is_brought_to_its_end_without_the_backup(in_use: InUse) -> None:
+    site = in_use.site
+    kill_at(site, IN_PLACE, "restore", in_use.backup, "--replace")
+    for path in site.backups.glob(f"{in_use.backup}*"):
+        path.rename(site.folder / path.name)
+    ran = site.run("restore", "--resume")
+    assert ran.code == 0, ran.said
+    assert "nobody knows whether the APP_SECRET in force is the backup's" in ran.out
+    in_use.assert_new()
+
+
+def test_without_the_safety_backup_it_is_told_what_is_left_to_do(in_use: InUse) -> None:
+    site = in_use.site
+    kill_at(site, LOADING, "restore", in_use.backup, "--replace")
+    [safety] = in_use.safeties()
+    for path in site.backups.glob(f"{safety}*"):
+        path.rename(site.folder / path.name)
+    for end in ("--resume", "--rollback"):
+        ran = site.run("restore", end)
+        assert ran.code == 10, ran.said
+        assert "If it is lost for good: empty the database, remove" in ran.errors[0]
+
+
+def test_settings_that_were_laid_beside_are_in_nobodys_way(in_use: InUse) -> None:
+    """`.env.from-backup` is part of no backup, and the next restore exchanges it."""
+    site = in_use.site
+    with (site.root / ".env").open("a") as file:
+        file.write("MAILER_FROM=since@example.com\n")
+    for _ in range(2):
+        ran = site.run("restore", in_use.backup, "--replace")
+        assert ran.code == 0, ran.said
+        assert (site.root / ".env.from-backup").exists()
+
+
+def test_who_thinks_better_of_it_before_anything_is_touched_leaves_no_journal(in_use: InUse) -> None:
+    site = in_use.site
+    with waiting_at(site, SAVING, "restore", in_use.backup, "--replace") as process:
+        process.send_signal(signal.SIGINT)
+    ran = site.ended(process)
+    assert ran.code == 130, ran.said
+    assert phase(site) is None
+    in_use.assert_old()
+    assert site.run("backup").code == 0
+
+
+def test_a_half_restored_database_is_no_backup_by_another_state_folder_either(in_use: InUse) -> None:
+    site = in_use.site
+    kill_at(site, LOADING, "restore", in_use.backup, "--replace")
+    for asked in (("backup",), ("backup", "--dry-run")):
+        ran = site.run(*asked, BACKUP_STATE_DIR=str(site.folder / "other"))
+        refused(ran, "bears the mark of a restore whose journal is not in BACKUP_STATE_DIR")
+    assert site.run("restore", "--rollback").code == 0
     in_use.assert_old()
 
 

@@ -1,10 +1,12 @@
 """What somebody writes while a Kimai in use is replaced: never lost unnoticed, at whatever moment it comes."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.standin.install import set_fault
 from tests.support.cli import make_site
 from tests.support.in_use import IN_PLACE, LOADING, InUse, go_on, phase, refused
 from tests.support.killing import Point, kill_at, waiting_at
@@ -148,6 +150,53 @@ def test_a_rollback_sees_what_is_written_while_it_begins(in_use: InUse) -> None:
     assert phase(site) == "in place"
     assert site.run("restore", "--resume").code == 0
     assert site.sql(FOUND) == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "point", [SIGNING._replace(when="after"), Point("sidecar.database.locked", "at_work", 1, "after")]
+)
+def test_a_kill_before_the_first_drop_leaves_a_database_that_is_nobodys_to_drop(in_use: InUse, point: Point) -> None:
+    site = in_use.site
+    kill_at(site, point, "restore", in_use.backup, "--replace")
+    site.sql(WRITTEN)
+    refused(site.run("restore", "--resume"), "written to since")
+    ran = site.run("restore", "--rollback")
+    assert ran.code == 0, ran.said
+    assert site.sql(FOUND) == [(1,)]
+    assert site.traces() == []
+    assert "kimai_backup_restore" not in site.objects()
+
+
+def test_a_rollback_that_is_killed_before_its_first_drop_asks_again(in_use: InUse) -> None:
+    site = in_use.site
+    kill_at(site, IN_PLACE, "restore", in_use.backup, "--replace")
+    kill_at(site, Point("sidecar.rollback", "_begin", 1, "after"), "restore", "--rollback")
+    site.sql(WRITTEN)
+    refused(site.run("restore", "--rollback"), "written to since")
+    assert site.run("restore", "--resume").code == 0
+    assert site.sql(FOUND) == [(1,)]
+    assert site.traces() == []
+
+
+def test_a_resume_that_fails_keeps_what_was_written_since(in_use: InUse) -> None:
+    """As users have worked with the restored Kimai by then."""
+    site = in_use.site
+    kill_at(site, IN_PLACE, "restore", in_use.backup, "--replace")
+    site.sql(WRITTEN)
+    set_fault(site.root, "fail kimai:reload")
+    ran = site.run("restore", "--resume")
+    assert ran.code == 5, ran.said
+    assert "written to since" in ran.errors[0]
+    set_fault(site.root, None)
+    with waiting_at(site, Point("sidecar.carry_out", "bring_up"), "restore", "--resume") as process:
+        process.send_signal(signal.SIGINT)
+    ran = site.ended(process)
+    assert ran.code == 130, ran.said
+    assert "written to since" in ran.errors[0]
+    assert phase(site) == "in place"
+    assert site.run("restore", "--resume").code == 0
+    assert site.sql(FOUND) == [(1,)]
+    assert site.traces() == []
 
 
 # ── A database that isn't the restore's ──────────────────────────────────────────────────────────────────────

@@ -150,7 +150,11 @@ def test_an_upgrade_that_is_killed_in_the_migrations_begins_anew(story: Story) -
     install(site, "2.67.0", NEWER, MIGRATIONS)
     kill_at(site, Point("sidecar.upgrade", "asked.upgrade"), "restore", story.backup, "--replace", "--upgrade")
     site.sql("CREATE TABLE kimai2_new_of_267 (id INT)")
-    ran = site.run("restore", "--resume")
+    for end in ("--resume", "--rollback"):
+        ran = site.run("restore", end)
+        assert ran.code == 8, ran.said
+        assert "--discard-killed" in ran.errors[0]
+    ran = site.run("restore", "--resume", "--discard-killed")
     assert ran.code == 0, ran.said
     assert "is dropped" in ran.err
     assert site.sql("SELECT id FROM kimai2_new_of_267") == [(1,), (2,)]

@@ -126,8 +126,43 @@ def test_a_rest_knows_that_it_is_to_run_once_it_was_started() -> None:
 
 @pytest.mark.parametrize("status", ["paused", "restarting"])
 def test_one_that_neither_runs_nor_is_stopped_is_refused(tmp_path: Path, status: str) -> None:
-    with pytest.raises(Refused, match=status):
-        target(tmp_path, FakeEngine(), replace(APP, status=status)).check([], [])
+    with pytest.raises(Refused, match=status) as refused:
+        target(tmp_path, FakeEngine(), replace(APP, status=status)).check_cache()
+    assert "docker stop kimai-1" in refused.value.mend
+
+
+def test_nothing_is_dropped_from_under_a_paused_one(tmp_path: Path) -> None:
+    engine: Any = FakeEngine()
+    engine.inspect = lambda _container: replace(APP, is_running=False, status="paused")
+    with pytest.raises(Unreachable, match="paused"), target(tmp_path, engine).at_rest(was_running=True, half=True):
+        raise AssertionError("it was entered")
+
+
+def test_one_that_is_half_replaced_is_not_started_again(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    with target(tmp_path, engine).at_rest(was_running=True, half=True) as rest:
+        assert not engine.running
+    assert not engine.running
+    assert not rest.is_wanted
+
+
+def test_a_stop_that_failed_is_tried_again(tmp_path: Path) -> None:
+    """What failed may not have stopped it, and what is restored would be dropped from under it."""
+    engine: Any = FakeEngine()
+    real, tries = engine.stop, []
+
+    def stop(container: str) -> None:
+        tries.append(container)
+        if len(tries) == 1:
+            raise Unreachable("no answer in 60 s")
+        real(container)
+
+    engine.stop = stop
+    rest = ContainedRest(engine, APP, is_wanted=True)
+    with pytest.raises(Unreachable):
+        rest.stop()
+    rest.stop()
+    assert not engine.running
 
 
 def test_an_upload_leaves_shared_volumes_alone_but_for_what_is_hidden_in_them(tmp_path: Path) -> None:
