@@ -16,6 +16,8 @@ from sidecar.wish import Wish
 
 log = logging.getLogger(__name__)
 
+STAYS_STOPPED = "A Kimai in a container stays stopped until then."
+
 
 def save_and_replace(
     job: Job, source: Source, note: RestoreNote, wish: Wish, kimai: Kimai, rest: Rest, report: Report
@@ -71,7 +73,7 @@ def after_failure(
         roll_back(job, note, rest, report, discard=discard)
     except Exception as second:  # noqa: BLE001 - whatever it is, the first error must tell what became of it
         log.error("what was there is not put back: %s", second)  # noqa: TRY400 - one line
-        add(error, f"Nor could what was there before be put back ({second}). {note.mend}")
+        add(error, f"Nor could what was there before be put back ({second}). {note.mend} {STAYS_STOPPED}")
     else:
         add(
             error,

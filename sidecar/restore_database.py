@@ -39,15 +39,21 @@ def loading(
 
     load = Load(job.connect, job.connections, making=making, advance=job.progress.advance)
     try:
-        note.objects = [["table", MARKER], *_objects(source)]
-        note.expected = source.manifest.database if source.manifest else None
-        job.state.write_restore_note(note)
         session = job.connect()
         try:
+            check_mark(marked(session), note)
+            note.objects = [["table", MARKER]]
+            job.state.write_restore_note(note)
             if saved is not None:
                 _replace(job, session, note, saved, report)
             else:
-                _make_room(session, note, report)
+                mark(session, note.run_id)
+            # What stands under their names before that is not ours.
+            fresh = find_fresh(session, [("table", MARKER)])
+            note.objects += _objects(source)
+            note.expected = source.manifest.database if source.manifest else None
+            job.state.write_restore_note(note)
+            _make_room(session, fresh, report)
         finally:
             session.close()
         yield load
@@ -68,11 +74,9 @@ def loading(
 def _replace(job: Job, session: Session, note: RestoreNote, saved: Database, report: Report) -> None:
     """Drop what the safety backup holds. Raises `Refused` where that is not all: somebody has written since.
 
-    Once this restore's mark stands, that was seen before. Raises that for another's mark as well.
+    Once this restore's mark stands, that was seen before.
     """
-    its = marked(session)
-    check_mark(its, note)
-    if its is None:
+    if marked(session) is None:
         job.progress.phase("compare with the safety backup", total=sum(t.rows for t in saved.tables), unit="items")
         make_mark(session)
 
@@ -87,16 +91,13 @@ def _replace(job: Job, session: Session, note: RestoreNote, saved: Database, rep
                 mend="Stop what writes to it, such as Kimai's web server, an event or a cron job, and begin again.",
             )
     else:
+        sign_mark(session, note.run_id)
         clear(session)
-    sign_mark(session, note.run_id)
     report.step(f"what was in the database is dropped: {len(saved.tables)} tables, which the safety backup holds")
 
 
-def _make_room(session: Session, note: RestoreNote, report: Report) -> None:
-    """Drop what an installation made and nobody has used: asked again now, as somebody may have come meanwhile."""
-    check_mark(marked(session), note)
-    mark(session, note.run_id)
-    fresh = find_fresh(session, [("table", MARKER)])
+def _make_room(session: Session, fresh: list[tuple[str, str]], report: Report) -> None:
+    """Drop what an installation made and nobody has used."""
     if fresh:
         drop(session, fresh)
         report.step(f"the {len(fresh)} tables of a Kimai that was just installed are dropped: nobody had used them")

@@ -10,14 +10,14 @@ from sidecar.database.compare import compare
 from sidecar.database.locked import drop_unchanged
 from sidecar.database.objects import MARKER, clear, contents_but_mark, mark, marked, sign_mark
 from sidecar.database.snapshot import take
-from sidecar.errors import Damaged, KimaiBackupError, NoSuchBackup, Refused
+from sidecar.errors import Damaged, KimaiBackupError, NoSuchBackup, Refused, StorageFailed
 from sidecar.killed import take_back_database
 from sidecar.kimai import console as asked
 from sidecar.kimai.target import Rest
 from sidecar.manifest import Database
 from sidecar.restore_database import load_anew
 from sidecar.restore_job import Job, Report
-from sidecar.restore_note import RestoreNote
+from sidecar.restore_note import Replacing, RestoreNote
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def roll_back(job: Job, note: RestoreNote, rest: Rest, report: Report, *, discar
     rest.is_wanted = False
     rest.stop()
     if _is_ours(job, note):
-        with whole_safety(job, note) as safety:
+        with whole_safety(job, note, is_dropped=note.phase != "in place") as safety:
             _drop_what_was_restored(job, note, discard=discard)
             lacks = put_files_back(job, note)
             lacks += load_anew(job, safety, report)
@@ -39,15 +39,12 @@ def roll_back(job: Job, note: RestoreNote, rest: Rest, report: Report, *, discar
         was_dropped = note.phase != "under way"
         _begin(job, note)
         lacks = put_files_back(job, note)
-        if was_dropped and not _is_back(job, note):
-            lacks.append(f"the database bears no mark, and is not what {note.safety} holds: it is left as it is")
+        lacks += _tell_whether_it_is_back(job, note) if was_dropped else []
     take_back_database(job.connect, [("table", MARKER)], ())
-    # All is as it was, but for a Kimai that is stopped.
-    note.phase = "saving"
-    job.state.write_restore_note(note)
     for line in lacks:
         report.lack(line)
     report.step("what was there before is put back")
+    _keep_that_it_is_back(job, note)
     _let_run(job, note, rest, report)
     job.state.clear_restore_note()
 
@@ -64,7 +61,9 @@ def put_files_back(job: Job, note: RestoreNote) -> list[str]:
                 f"the restored files in {job.kimai.root} count already, and what was there before may be deleted",
                 mend="Look into " + ", ".join(map(str, leftover.folders)),
             )
-        note.replacing.stays += job.kimai.recover(leftover.run_id)
+        if stays := job.kimai.recover(leftover.run_id):
+            note.replacing.stays += stays
+            job.state.write_restore_note(note)
     return list(dict.fromkeys(note.replacing.stays))
 
 
@@ -86,18 +85,22 @@ def _is_ours(job: Job, note: RestoreNote) -> bool:
 
 
 @contextmanager
-def whole_safety(job: Job, note: RestoreNote) -> Iterator[Source]:
-    """The safety backup, read to its end. Raises `KimaiBackupError` with what to do where it is lost."""
+def whole_safety(job: Job, note: RestoreNote, *, is_dropped: bool) -> Iterator[Source]:
+    """The safety backup, read to its end. Raises `KimaiBackupError` with what to do where it is lost.
+
+    `is_dropped`: what was in the database is, or may be, so that what is left of it is of no use.
+    """
     with ExitStack() as opened:
         try:
             source = opened.enter_context(job.reopen(note.safety))
             job.progress.phase("check the safety backup", total=source.size)
             source.verify(job.progress.advance)
         except (Damaged, NoSuchBackup) as error:
-            error.mend = (
-                f"{error.mend} Bring it back to a target. If it is lost for good: empty the database, remove "
-                f"{job.state.journal}, and restore another backup into it."
-            ).strip()
+            way_out = f"empty the database, remove {job.state.journal}, and restore another backup into it."
+            if not is_dropped:
+                ends = "--resume` keeps what is" if note.phase == "in place" else "--rollback` leaves all as it is"
+                way_out = f"`kimai-backup restore {ends}."
+            error.mend = f"{error.mend} Bring it back to a target. If it is lost for good: {way_out}".strip()
             raise
         yield source
 
@@ -115,9 +118,8 @@ def _drop_what_was_restored(job: Job, note: RestoreNote, *, discard: bool) -> No
                 raise written_since(note)
         else:
             _begin(job, note)
+            sign_mark(session, note.run_id)
             clear(session)
-        sign_mark(session, note.run_id)
-        _begin(job, note)
     finally:
         session.close()
 
@@ -152,10 +154,33 @@ def _begin(job: Job, note: RestoreNote, about_to_drop: int = 0) -> None:
     job.state.write_restore_note(note)
 
 
-def _is_back(job: Job, note: RestoreNote) -> bool:
-    """Without the mark it was put back before a kill, or somebody has made it anew."""
-    with whole_safety(job, note) as safety:
-        return safety.manifest is not None and holds(job, safety.manifest.database)
+def _tell_whether_it_is_back(job: Job, note: RestoreNote) -> list[str]:
+    """Without the mark it was put back before a kill, or somebody has made it anew, which is returned as a sentence."""
+    try:
+        with whole_safety(job, note, is_dropped=False) as safety:
+            if safety.manifest is not None and holds(job, safety.manifest.database):
+                return []
+    except (Damaged, NoSuchBackup, StorageFailed) as error:
+        return [f"nobody knows whether the database is what was there, as {note.safety} can't be read: {error.what}"]
+    return [f"the database bears no mark, and is not what {note.safety} holds: it is left as it is"]
+
+
+def _keep_that_it_is_back(job: Job, note: RestoreNote) -> None:
+    """As if nothing had been touched: all that is left to do is to start Kimai."""
+    assert note.replacing is not None  # noqa: S101 - what this module is for
+    replacing = Replacing(reference=note.replacing.reference, wish=note.replacing.wish)
+    back = RestoreNote(
+        backup=note.backup,
+        database=note.database,
+        run_id=note.run_id,
+        root=note.root,
+        was_running=note.was_running,
+        only=note.only,
+        phase="saving",
+        replacing=replacing,
+    )
+    job.state.write_restore_note(back)
+    note.phase = back.phase
 
 
 def _let_run(job: Job, note: RestoreNote, rest: Rest, report: Report) -> None:

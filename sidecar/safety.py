@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from sidecar.before import Before, look_back
+from sidecar.brief import some
 from sidecar.database import rights
 from sidecar.database.definitions import read_schema
 from sidecar.database.server import Session
@@ -87,7 +88,10 @@ def save(job: Job, kimai: Kimai, report: Report) -> Manifest:
         backup_id = new_id(means.instance_name, kimai.version, before.taken, safety=True)
         # At rest it can't be updated meanwhile, nor has it a console to ask.
         made = make(means, backup_id, kimai, before, lambda: kimai)
-    _check_whole(made.manifest, before)
+    _check_whole(made.manifest)
+    if gone := _gone(made.manifest, before):
+        # It may be why this is restored; or a disk isn't mounted, and what lies there is not saved.
+        report.note(f"{some(gone, _SHOWN)} of the backup before is not there, and not in the safety backup")
     _read_back(job, str(backup_id))
     for name, error in made.failed.items():
         report.note(f"the safety backup is not on {name}: {error}")
@@ -96,15 +100,14 @@ def save(job: Job, kimai: Kimai, report: Report) -> Manifest:
     return made.manifest
 
 
-def _check_whole(manifest: Manifest, before: Before) -> None:
-    """What a backup may lack, a safety backup may not: the old files are deleted once the restore counts.
+def _gone(manifest: Manifest, before: Before) -> list[str]:
+    return [path for path in manifest.missing if before.manifest and path not in before.manifest.missing]
 
-    What is missing, and was not in the backup before, may lie on a disk that is not mounted now.
-    """
+
+def _check_whole(manifest: Manifest) -> None:
+    """What a backup may lack, a safety backup may not: the old files are deleted once the restore counts."""
     database = manifest.database
     lacks = [*manifest.unreadable, *database.unreadable, *(f"{path} (changed)" for path in manifest.changed)]
-    if before.manifest is not None:
-        lacks += [f"{path} (missing)" for path in manifest.missing if path not in before.manifest.missing]
     if lacks:
         raise Refused(
             f"the safety backup {manifest.id} lacks {', '.join(lacks[:_SHOWN])}, so nothing is replaced",

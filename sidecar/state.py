@@ -194,9 +194,11 @@ class State:
             ) from error
 
     def clear_restore_note(self, run_id: str | None = None) -> None:
-        """The restore has ended, one way or the other; with `run_id` only the note of that one goes."""
-        if run_id is not None and ((found := self.restore_note()) is None or found.run_id != run_id):
-            return
+        """The restore has ended, one way or the other; with `run_id` the note goes only if that one touched nothing."""
+        if run_id is not None:
+            found = self.restore_note()
+            if found is None or found.run_id != run_id or found.phase != "saving":
+                return
         self.journal.unlink(missing_ok=True)
 
     def damaged_archives(self) -> list[DamagedArchive]:

@@ -10,13 +10,13 @@ from sidecar.claim import check_mark
 from sidecar.database.dump import newest_migration
 from sidecar.database.load import enable_events
 from sidecar.database.objects import contents_but_mark, marked, tables_but_mark
-from sidecar.errors import Damaged, KimaiBackupError, Refused
+from sidecar.errors import Damaged, Interrupted, KimaiBackupError, Refused
 from sidecar.gate import migration_of
 from sidecar.killed import find_killed, take_back
 from sidecar.kimai.target import Rest
 from sidecar.manifest import Manifest
 from sidecar.precheck import check, read_whole
-from sidecar.replace import add, after_failure, replace
+from sidecar.replace import STAYS_STOPPED, add, after_failure, replace
 from sidecar.restore import restore
 from sidecar.restore_job import Job, Report
 from sidecar.restore_note import Replacing, RestoreNote
@@ -102,8 +102,7 @@ def _roll_back(job: Job, note: RestoreNote, rest: Rest, report: Report, *, disca
     try:
         roll_back(job, note, rest, report, discard=discard)
     except BaseException as error:
-        if not isinstance(error, Refused):
-            add(error, note.mend)
+        add(error, STAYS_STOPPED if isinstance(error, Refused) else f"{note.mend} {STAYS_STOPPED}")
         raise
 
 
@@ -120,7 +119,7 @@ def _unfinished(job: Job) -> tuple[RestoreNote, Replacing]:
         )
     if note.phase == "rolling back" and note.replacing.about_to_drop:
         with closing(job.connect()) as session:
-            if tables_but_mark(session) >= note.replacing.about_to_drop:
+            if marked(session) == note.run_id and tables_but_mark(session) >= note.replacing.about_to_drop:
                 # Killed before the first of them was.
                 note.phase = "in place"
     return note, note.replacing
@@ -192,11 +191,11 @@ def _is_half_migrated(job: Job, note: RestoreNote) -> bool:
 
 
 def _replace_again(job: Job, note: RestoreNote, replacing: Replacing, report: Report, *, dry_run: bool) -> None:
-    """From the first drop on."""
+    """From the first drop on, unless nothing has been dropped yet."""
     with job.reopen(replacing.reference) as source:
         _check_same(source, note)
         read_whole(job, source, report)
-        with whole_safety(job, note) as safety:
+        with whole_safety(job, note, is_dropped=_is_marked(job, note)) as safety:
             saved = safety.manifest
         if saved is None:
             raise Damaged(f"{note.safety} has no manifest, so it is no safety backup")
@@ -232,6 +231,14 @@ def _finish(job: Job, note: RestoreNote, replacing: Replacing, report: Report, *
         report.step(f"{note.backup} is restored")
 
 
+def _is_marked(job: Job, note: RestoreNote) -> bool:
+    """Whether what was in the database is dropped, or begun to be."""
+    with closing(job.connect()) as session:
+        its = marked(session)
+        check_mark(its, note)
+        return its is not None
+
+
 @contextmanager
 def _backup_if_there(job: Job, replacing: Replacing, report: Report) -> Iterator[Source | None]:
     """All of it is in place: without it only its APP_SECRET can't be compared."""
@@ -239,6 +246,8 @@ def _backup_if_there(job: Job, replacing: Replacing, report: Report) -> Iterator
         source = None
         try:
             source = opened.enter_context(job.reopen(replacing.reference))
+        except Interrupted:
+            raise
         except KimaiBackupError as error:
             report.note(f"nobody knows whether the APP_SECRET in force is the backup's: {error}")
         yield source

@@ -5,9 +5,9 @@ from contextlib import suppress
 
 from sidecar.database.compare import Difference, compare_rows
 from sidecar.database.objects import MARKER, at_work, clear, kill
-from sidecar.database.server import Session, quote_name
+from sidecar.database.server import QueryFailed, Session, quote_name
 from sidecar.database.snapshot import Snapshot, base_tables
-from sidecar.errors import KimaiBackupError
+from sidecar.errors import Unreachable
 from sidecar.manifest import Database
 
 
@@ -17,8 +17,9 @@ def drop_unchanged(
     """Drop all but the mark, which is there already; if any table or row is not as expected, tell that and drop none.
 
     The tables are locked from before the first is read until the last is gone: who writes meanwhile waits, and gets an
-    error then, so that nobody takes for kept what is dropped. `sign` is told in between how many tables go. Raises
-    `QueryFailed` where the locks can't be had within `lock_wait_timeout`; nothing is dropped then.
+    error then, so that nobody takes for kept what is dropped. `sign` is told before the first drop how many tables are
+    to go, and 0 after it: from then on no number of tables can mean that all stand. Raises `QueryFailed` where the
+    locks can't be had within `lock_wait_timeout`; nothing is dropped then.
     """
     session.without_read_deadline()
     kill(session, at_work(session))
@@ -33,11 +34,13 @@ def drop_unchanged(
         if not differences:
             going = [name for name in tables if name != MARKER]
             sign(len(going))
-            for name in going:
+            for number, name in enumerate(going):
                 session.query(f"DROP TABLE {quote_name(name)}")
+                if number == 0:
+                    sign(0)
     finally:
         # Where it was interrupted in the middle of an answer, or the server is gone: hanging up unlocks as well.
-        with suppress(KimaiBackupError):
+        with suppress(QueryFailed, Unreachable):
             session.query("UNLOCK TABLES")
     if not differences:
         # What no lock covers holds no rows: views, routines, events, sequences.

@@ -118,6 +118,15 @@ def test_a_file_that_the_safety_backup_can_not_hold_is_not_replaced(in_use: InUs
     assert (site.rows(), site.traces()) == (in_use.now[0], [])
 
 
+def test_a_kimai_that_has_lost_its_files_is_replaced_and_what_is_gone_is_named(in_use: InUse) -> None:
+    """They may be why it is restored, or lie on a disk that is not mounted."""
+    in_use.site.lose_files()
+    ran = in_use.site.run("restore", in_use.backup, "--replace")
+    assert ran.code == 0, ran.said
+    assert "of the backup before is not there, and not in the safety backup" in ran.out
+    in_use.assert_new()
+
+
 def test_another_restores_mark_is_heeded(in_use: InUse) -> None:
     kill_at(in_use.site, LOADING, "restore", in_use.backup, "--replace")
     ran = in_use.site.run("restore", in_use.backup, "--replace", BACKUP_STATE_DIR=str(in_use.site.folder / "other"))
@@ -187,7 +196,7 @@ main()
 POINTS = {
     "while the safety backup is made": Point("sidecar.making", "publish"),
     "once the safety backup is read back": Point("sidecar.safety", "_read_back", 1, "after"),
-    "once the journal says that it begins": Point("sidecar.state", NOTE, 2, "after"),
+    "once the journal says that it begins": Point("sidecar.state", NOTE, 1, "after", "under way"),
     "before the database is marked": Point("sidecar.restore_database", "make_mark"),
     "once the mark is made": Point("sidecar.restore_database", "make_mark", 1, "after"),
     "once the mark is signed": Point("sidecar.restore_database", "sign_mark", 1, "after"),
@@ -255,6 +264,8 @@ ROLLING_BACK = {
     "while the safety backup is loaded": LOADING,
     "once it is loaded": Point("sidecar.rollback", "load_anew", 1, "after"),
     "once the mark is gone": Point("sidecar.rollback", "take_back_database", 1, "after"),
+    "before Kimai runs again": Point("sidecar.rollback", "_let_run"),
+    "once Kimai runs again": Point("sidecar.rollback", "_let_run", 1, "after"),
 }
 
 

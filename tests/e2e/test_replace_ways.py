@@ -308,6 +308,28 @@ def test_without_the_safety_backup_it_is_told_what_is_left_to_do(in_use: InUse) 
         assert "If it is lost for good: empty the database, remove" in ran.errors[0]
 
 
+def test_nobody_is_told_to_empty_a_database_that_is_whole(in_use: InUse) -> None:
+    """The safety backup is lost, but nothing was dropped, or all is in place."""
+    site = in_use.site
+    kill_at(site, Point("sidecar.restore_database", "sign_mark"), "restore", in_use.backup, "--replace")
+    [safety] = in_use.safeties()
+    for path in site.backups.glob(f"{safety}*"):
+        path.unlink()
+    ran = site.run("restore", "--resume")
+    assert ran.code == 10, ran.said
+    assert "lost for good: `kimai-backup restore --rollback` leaves all as it is" in ran.errors[0]
+    assert site.run("restore", "--rollback").code == 0
+    in_use.assert_old()
+    kill_at(site, IN_PLACE, "restore", in_use.backup, "--replace")
+    for path in site.backups.glob("*_safety*"):
+        path.unlink()
+    ran = site.run("restore", "--rollback")
+    assert ran.code == 10, ran.said
+    assert "lost for good: `kimai-backup restore --resume` keeps what is" in ran.errors[0]
+    assert site.run("restore", "--resume").code == 0
+    in_use.assert_new()
+
+
 def test_settings_that_were_laid_beside_are_in_nobodys_way(in_use: InUse) -> None:
     """`.env.from-backup` is part of no backup, and the next restore exchanges it."""
     site = in_use.site

@@ -142,7 +142,11 @@ def test_a_database_that_was_used_after_the_kill_is_not_dropped(fresh: Site) -> 
     assert ran.code == 8
     assert "written to since" in ran.said
     assert fresh.rows() == before
-    assert fresh.run("restore", "latest", "--discard-killed").code == 0
+    # Nothing of it is the restore's: it had dropped and made nothing yet.
+    ran = fresh.run("restore", "latest", "--discard-killed")
+    assert ran.code == 8, ran.said
+    assert "--replace" in ran.errors[0]
+    assert fresh.run("restore", "latest", "--discard-killed", "--replace").code == 0
     fresh.assert_restored()
 
 
