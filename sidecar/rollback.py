@@ -4,6 +4,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+import msgspec
+
 from sidecar.archive.source import Source
 from sidecar.claim import check_mark
 from sidecar.database.compare import compare
@@ -169,15 +171,8 @@ def _keep_that_it_is_back(job: Job, note: RestoreNote) -> None:
     """As if nothing had been touched: all that is left to do is to start Kimai."""
     assert note.replacing is not None  # noqa: S101 - what this module is for
     replacing = Replacing(reference=note.replacing.reference, wish=note.replacing.wish)
-    back = RestoreNote(
-        backup=note.backup,
-        database=note.database,
-        run_id=note.run_id,
-        root=note.root,
-        was_running=note.was_running,
-        only=note.only,
-        phase="saving",
-        replacing=replacing,
+    back = msgspec.structs.replace(
+        note, phase="saving", objects=[], expected=None, upgrading=False, replacing=replacing
     )
     job.state.write_restore_note(back)
     note.phase = back.phase

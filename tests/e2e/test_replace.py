@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,15 +14,7 @@ from tests.support.cli import Site, make_site, poll, without_rights
 from tests.support.in_use import IN_PLACE, LOADING, NOTE, InUse, go_on, phase, refused
 from tests.support.keys import age_key
 from tests.support.killing import Point, kill_at
-from tests.support.servers import Server, running
-
-
-@pytest.fixture
-def in_use(tmp_path: Path, mariadb_server: Server) -> Iterator[InUse]:
-    site = make_site(tmp_path, mariadb_server, timesheets=50)
-    yield go_on(site)
-    site.end()
-
+from tests.support.servers import running
 
 # ── As it goes ───────────────────────────────────────────────────────────────────────────────────────────────
 

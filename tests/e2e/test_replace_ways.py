@@ -4,7 +4,6 @@ import itertools
 import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,16 +14,9 @@ from tests.support.in_use import IN_PLACE, LOADING, NOTE, InUse, go_on, phase, r
 from tests.support.killing import Point, kill_at, start_to_get, waiting_at
 from tests.support.s3 import keys_in, settings
 from tests.support.seaweed import Store
-from tests.support.servers import Server, running
+from tests.support.servers import running
 
 SAVING = Point("sidecar.making", "publish")
-
-
-@pytest.fixture
-def in_use(tmp_path: Path, mariadb_server: Server) -> Iterator[InUse]:
-    site = make_site(tmp_path, mariadb_server, timesheets=50)
-    yield go_on(site)
-    site.end()
 
 
 def end_either_way(in_use: InUse, number: int) -> None:

@@ -1,28 +1,17 @@
 """What somebody writes while a Kimai in use is replaced: never lost unnoticed, at whatever moment it comes."""
 
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.standin.install import set_fault
-from tests.support.cli import make_site
-from tests.support.in_use import IN_PLACE, LOADING, InUse, go_on, phase, refused
+from tests.support.in_use import IN_PLACE, LOADING, InUse, phase, refused
 from tests.support.killing import Point, kill_at, waiting_at
-from tests.support.servers import Server
 
 WRITTEN = "INSERT INTO kimai2_tags (name) VALUES ('written since')"
 FOUND = "SELECT COUNT(*) FROM kimai2_tags WHERE name = 'written since'"
 SAVED = Point("sidecar.safety", "_read_back", 1, "after")
 SIGNING = Point("sidecar.restore_database", "sign_mark")
-
-
-@pytest.fixture
-def in_use(tmp_path: Path, mariadb_server: Server) -> Iterator[InUse]:
-    site = make_site(tmp_path, mariadb_server, timesheets=50)
-    yield go_on(site)
-    site.end()
 
 
 # ── Before it is dropped ─────────────────────────────────────────────────────────────────────────────────────
