@@ -12,7 +12,7 @@ from sidecar.gate import may_migrate
 from sidecar.killed import find_killed, take_back_database
 from sidecar.kimai import console as asked
 from sidecar.kimai import web
-from sidecar.kimai.target import Rest
+from sidecar.kimai.target import Exchange, Rest
 from sidecar.manifest import Manifest
 from sidecar.restore_database import load_database, loading
 from sidecar.restore_files import check_as_saved, prepare_staging, stage_files
@@ -71,13 +71,9 @@ def carry_out(
             start(job, source, wish, rest, report)
             if load is not None:
                 load.enable_events()
-            settle(job, note, staging)
-            if staging is not None:
-                staging.clean_up()
-                for line in staging.notes:
-                    report.note(line)
+            settle_and_tidy_up(job, note, staging, report)
     except BaseException:
-        _leave_note(job, note)
+        leave_note(job, note)
         raise
     job.state.clear_restore_note()
     report.step(f"{source.label} is restored")
@@ -90,6 +86,15 @@ def start(job: Job, source: Source | None, wish: Wish, rest: Rest, report: Repor
     bring_up(job, wish, report)
     if source is not None:
         tell_secret(job.kimai, source, report)
+
+
+def settle_and_tidy_up(job: Job, note: RestoreNote, staging: Exchange | None, report: Report) -> None:
+    """Let the restore count, and delete what was set aside for it."""
+    settle(job, note, staging)
+    if staging is not None:
+        staging.clean_up()
+        for line in staging.notes:
+            report.note(line)
 
 
 def settle(job: Job, note: RestoreNote, files: Settling | None) -> None:
@@ -131,7 +136,7 @@ def stopped_on_failure(rest: Rest, note: RestoreNote) -> Iterator[None]:
         raise
 
 
-def _leave_note(job: Job, note: RestoreNote) -> None:
+def leave_note(job: Job, note: RestoreNote) -> None:
     """Where taking back failed as well, the note stays: the next restore tries again.
 
     So does one that is settled, as something is left to be tidied up.

@@ -1,7 +1,6 @@
 """Restore: check everything, then load, compare, exchange the files and let Kimai show that it works."""
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -13,7 +12,7 @@ from sidecar.killed import check_ours, find_killed, take_back
 from sidecar.names import ARCHIVE_SUFFIXES
 from sidecar.precheck import Checked, check, read_whole
 from sidecar.replace import save_and_replace
-from sidecar.restore_job import Job, Report
+from sidecar.restore_job import Job, Report, new_note
 from sidecar.restore_note import Replacing, RestoreNote
 from sidecar.restore_report import reported
 from sidecar.safety import identify
@@ -58,7 +57,8 @@ def restore(
                 report.steps += _plan(source, wish, checked)
                 return report
             was_running = job.kimai.runs or (killed.note is not None and killed.note.was_running)
-            note = _new_note(job, source, wish, was_running=was_running)
+            note = new_note(job, source, was_running=was_running)
+            note.only = only
             kimai = None
             if checked.in_use:
                 kimai = identify(job, allowed)
@@ -90,17 +90,6 @@ def _cleared_if_untouched(job: Job, note: RestoreNote) -> Iterator[None]:
         if note.phase == "saving":
             job.state.clear_restore_note(note.run_id)
         raise
-
-
-def _new_note(job: Job, source: Source, wish: Wish, *, was_running: bool) -> RestoreNote:
-    return RestoreNote(
-        backup=source.label,
-        database=job.redacted_url,
-        run_id=secrets.token_hex(8),
-        root=str(job.kimai.root.resolve()),
-        was_running=was_running,
-        only=wish.only,
-    )
 
 
 def _replacing(reference: str, source: Source, wish: Wish) -> Replacing:

@@ -1,6 +1,7 @@
 """What a restore works with, and what it tells of its steps."""
 
 import logging
+import secrets
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from sidecar.errors import Exit
 from sidecar.kimai.target import Target
 from sidecar.making import Means
 from sidecar.report.progress import Progress
+from sidecar.restore_note import RestoreNote
 from sidecar.state import State
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,17 @@ class Job:
     require_key: Callable[[], None]
     state: State
     progress: Progress
+
+
+def new_note(job: Job, source: Source, *, was_running: bool) -> RestoreNote:
+    """The note of a restore that begins."""
+    return RestoreNote(
+        backup=source.label,
+        database=job.redacted_url,
+        run_id=secrets.token_hex(8),
+        root=str(job.kimai.root.resolve()),
+        was_running=was_running,
+    )
 
 
 @dataclass

@@ -1,7 +1,6 @@
 """Restore what was lost: some tables or files of a backup into a Kimai that is otherwise in use, and nothing else."""
 
 import os
-import secrets
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
@@ -11,7 +10,7 @@ import msgspec
 from sidecar.archive.names import escape_name
 from sidecar.archive.source import Source
 from sidecar.brief import some
-from sidecar.carry_out import bring_up, settle, stopped_on_failure
+from sidecar.carry_out import bring_up, leave_note, settle_and_tidy_up, stopped_on_failure
 from sidecar.database.load import Load
 from sidecar.errors import Refused
 from sidecar.kept import moved_by_backup, settings_beside
@@ -24,7 +23,7 @@ from sidecar.placed import check_placed
 from sidecar.precheck import Checked, read_whole
 from sidecar.precheck_lost import check_gate, check_tables
 from sidecar.restore_files import leads_outside, stage_lost
-from sidecar.restore_job import Job, Report
+from sidecar.restore_job import Job, Report, new_note
 from sidecar.restore_note import RestoreNote
 from sidecar.restore_report import reported
 from sidecar.restore_tables import bring, bringing
@@ -100,7 +99,8 @@ def restore_lost(
                 if killed:
                     take_back(killed, job.state, job.connect, job.kimai, discard=discard_killed)
                     lost = _look_again(job, source, picked, lost, killed, report)
-                note = _new_note(job, source, lost, files, was_running=rest.is_wanted)
+                note = new_note(job, source, was_running=rest.is_wanted)
+                note.tables, note.files = lost.names, _as_asked(files)
                 _carry_out(job, source, lost, note, Wish(lost.only, allowed), rest, report)
         return report
 
@@ -204,17 +204,9 @@ def _plan(lost: Lost) -> list[str]:
     return [*lines, "would empty Kimai's cache, reload it and test it"]
 
 
-def _new_note(job: Job, source: Source, lost: Lost, files: Sequence[str], *, was_running: bool) -> RestoreNote:
-    """`files` as they were asked for, which the same command takes again; JSON holds no bytes that aren't UTF-8."""
-    return RestoreNote(
-        backup=source.label,
-        database=job.redacted_url,
-        run_id=secrets.token_hex(8),
-        root=str(job.kimai.root.resolve()),
-        was_running=was_running,
-        tables=lost.names,
-        files=[path if path.isprintable() else escape_name(os.fsencode(path)) for path in files],
-    )
+def _as_asked(files: Sequence[str]) -> list[str]:
+    """What the same command takes again; JSON holds no bytes that aren't UTF-8."""
+    return [path if path.isprintable() else escape_name(os.fsencode(path)) for path in files]
 
 
 def _carry_out(job: Job, source: Source, lost: Lost, note: RestoreNote, wish: Wish, rest: Rest, report: Report) -> None:
@@ -235,17 +227,9 @@ def _carry_out(job: Job, source: Source, lost: Lost, note: RestoreNote, wish: Wi
             bring_up(job, wish, report)
             if any(path.startswith(".env") or path == GENERATED_FILE for path in lost.files):
                 tell_secret(job.kimai, source, report)
-            settle(job, note, staging)
-            if staging is not None:
-                staging.clean_up()
-                for line in staging.notes:
-                    report.note(line)
+            settle_and_tidy_up(job, note, staging, report)
     except BaseException:
-        # One that is settled stays: the next restore then only tidies up.
-        if note.is_settled or note.objects or find_killed(job.state, job.kimai).folders:
-            job.state.write_restore_note(note)
-        else:
-            job.state.clear_restore_note()
+        leave_note(job, note)
         raise
     job.state.clear_restore_note()
     _tell_end(lost, report)

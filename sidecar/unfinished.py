@@ -23,7 +23,6 @@ from sidecar.restore_note import Replacing, RestoreNote
 from sidecar.restore_report import reported
 from sidecar.rollback import check_unused, holds, roll_back, whole_safety, written_since
 from sidecar.undisturbed import tidying_undisturbed
-from sidecar.wish import Wish
 
 NONE = "no restore over an instance in use was cut short here"
 
@@ -141,16 +140,14 @@ def _check_same(source: Source, note: RestoreNote) -> None:
         raise Damaged(f"{source.label} is not the backup that was being restored, {note.backup}")
 
 
-def _check_again(job: Job, source: Source, note: RestoreNote, wish: Wish, saved: Manifest, report: Report) -> None:
+def _check_again(
+    job: Job, source: Source, replacing: Replacing, saved: Manifest, report: Report, *, is_marked: bool
+) -> None:
     """All that must be right before anything is dropped; without the mark it must be what the safety backup holds."""
+    wish = replacing.wish
     check(job, source, only=wish.only, allowed=wish.allowed, resumed=True).tell(source, report)
-    session = job.connect()
-    try:
-        its = marked(session)
-        check_mark(its, note)
-        is_strange = its is None and bool(contents_but_mark(session))
-    finally:
-        session.close()
+    with closing(job.connect()) as session:
+        is_strange = not is_marked and bool(contents_but_mark(session))
     if is_strange and not holds(job, saved.database):
         raise Refused(
             "the database doesn't bear this restore's mark, and was written to since its safety backup was made",
@@ -195,11 +192,12 @@ def _replace_again(job: Job, note: RestoreNote, replacing: Replacing, report: Re
     with job.reopen(replacing.reference) as source:
         _check_same(source, note)
         read_whole(job, source, report)
-        with whole_safety(job, note, is_dropped=_is_marked(job, note)) as safety:
+        is_marked = _is_marked(job, note)
+        with whole_safety(job, note, is_dropped=is_marked) as safety:
             saved = safety.manifest
         if saved is None:
             raise Damaged(f"{note.safety} has no manifest, so it is no safety backup")
-        _check_again(job, source, note, replacing.wish, saved, report)
+        _check_again(job, source, replacing, saved, report, is_marked=is_marked)
         if dry_run:
             report.steps.append(f"would restore from its beginning; where that fails, {note.safety} is put back")
             return

@@ -7,11 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from sidecar.kimai.beneath import FILE_FLAGS, below, is_within, list_names
+from sidecar.kimai.beneath import FILE_FLAGS, below, is_within, list_names, parent_of
 from sidecar.kimai.setaside import Exchange, faults_named, opened
 from sidecar.kimai.userdata import NOT_USER_DATA
-
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -30,8 +28,7 @@ def set_aside(root: int, exchange: Exchange) -> Iterator[SetAside]:
     with faults_named("what was set aside in KIMAI_DIR can't be looked at"):
         for unit in exchange.journal.units:
             if unit.existed:
-                place = exchange.aside("old", unit)
-                folder, _, name = place.rpartition(b"/")
+                folder, name = parent_of(exchange.aside("old", unit))
                 yield from _below(root, folder, name, os.fsencode(unit.path))
 
 
@@ -53,13 +50,10 @@ def _below(root: int, folder: bytes, name: bytes, path: bytes) -> Iterator[SetAs
 
 
 def _digest(root: int, place: bytes) -> str:
-    folder, _, name = place.rpartition(b"/")
-    digest = hashlib.sha256()
+    folder, name = parent_of(place)
     with (
         faults_named(f"{os.fsdecode(place)} in KIMAI_DIR can't be read"),
         opened(root, folder) as descriptor,
         os.fdopen(os.open(name, FILE_FLAGS, dir_fd=descriptor), "rb") as stream,
     ):
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -21,7 +21,7 @@ BEFORE_IN_PLACE = [
     Point(LOAD, "Load.load_rows", when="after"),
     Point(LOAD, "Load.place"),
 ]
-COUNTS = Point(LOST, "settle")
+COUNTS = Point("sidecar.carry_out", "settle")
 IN_PLACE = [Point(LOAD, "Load.place", when="after"), Point(LOAD, "Load.finish", when="after"), COUNTS]
 TABLE = "kimai2_tags"
 RESTORE = ("restore", "latest", "--tables", TABLE)
