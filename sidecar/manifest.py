@@ -1,5 +1,6 @@
 """What a backup is called and what it holds: the ID, and the manifest that lies in and beside each archive."""
 
+import inspect
 import re
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, Self
@@ -233,8 +234,12 @@ def decode(data: bytes) -> Manifest:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema of the manifest (docs/manifest.schema.json)."""
-    return msgspec.json.schema(Manifest)
+    """The JSON schema of the manifest (docs/manifest.schema.json), the same by every version of msgspec."""
+    made = msgspec.json.schema(Manifest)
+    for part in made["$defs"].values():
+        # msgspec up to 0.22 gives docstrings as they are indented in the code, 0.23 without.
+        part["description"] = inspect.cleandoc(part["description"])
+    return made
 
 
 class _Format(msgspec.Struct):
