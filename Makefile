@@ -42,7 +42,7 @@ coverage: install ## Run the fast tests again, and report what they cover
 bench: install ## Compare speed and memory with the native clients; N=… timesheets
 	@$(BIN)/python -m bench $(N)
 
-lock: install ## Resolve the image's dependencies anew, with hashes, into requirements.lock
+lock: install ## Resolve dependencies anew, for the image (requirements.lock) and for the tests (requirements-dev.lock)
 	@scripts/lock
 
 docs: install ## Make the parts of the documents that are made from the code

@@ -1,4 +1,7 @@
-"""requirements.lock, which the image is built from, gives what pyproject.toml asks for, and nothing unseen."""
+"""requirements.lock, which the image is built from, gives what pyproject.toml asks for, and nothing unseen.
+
+requirements-dev.lock, which the tests run with, has the same versions, and those of the tools.
+"""
 
 import re
 import tomllib
@@ -12,7 +15,9 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 TEXT = (ROOT / "requirements.lock").read_text()
+DEVELOPMENT = (ROOT / "requirements-dev.lock").read_text()
 WANTED = [Requirement(each) for each in PROJECT["dependencies"]]
+TOOLS = [Requirement(each) for each in PROJECT["optional-dependencies"]["dev"]]
 
 
 def locked() -> Mapping[str, tuple[str, list[str]]]:
@@ -49,8 +54,20 @@ def test_nobody_is_there_whom_nothing_asks_for() -> None:
         assert "# via" in entry, entry.splitlines()[0]
 
 
-def test_it_names_no_place_to_get_packages_from() -> None:
-    assert not re.search(r"https?:|file:|--(?:extra-)?index-url|--find-links|@ ", TEXT)
+def test_the_tests_run_with_the_versions_that_the_image_has() -> None:
+    tested = dict(re.findall(r"^(\S+)==(\S+)", DEVELOPMENT, re.MULTILINE))
+    assert {name: version for name, (version, _) in locked().items()}.items() <= tested.items()
+
+
+@pytest.mark.parametrize("wanted", TOOLS, ids=str)
+def test_the_tools_are_locked_within_their_bounds(wanted: Requirement) -> None:
+    tested = dict(re.findall(r"^(\S+)==(\S+)", DEVELOPMENT, re.MULTILINE))
+    assert wanted.specifier.contains(tested[canonicalize_name(wanted.name)])
+
+
+@pytest.mark.parametrize("text", [TEXT, DEVELOPMENT], ids=["image", "development"])
+def test_it_names_no_place_to_get_packages_from(text: str) -> None:
+    assert not re.search(r"https?:|file:|--(?:extra-)?index-url|--find-links|@ ", text)
 
 
 def test_the_image_is_labelled_with_the_projects_version() -> None:
