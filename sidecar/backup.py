@@ -10,6 +10,7 @@ from sidecar import __version__
 from sidecar.archive.decrypting import NO_KEYS, Keyring
 from sidecar.before import lacks_of, look_back
 from sidecar.catalog import LOCAL
+from sidecar.damaged import DamagedArchive, learnt
 from sidecar.database.dump import Dump
 from sidecar.database.snapshot import take
 from sidecar.errors import Exit, StorageFailed
@@ -20,7 +21,6 @@ from sidecar.missed import send_missed
 from sidecar.prune import Pruned, prune
 from sidecar.republish import Republished, republish
 from sidecar.retention import Policy
-from sidecar.state import DamagedArchive, learnt
 from sidecar.storage.base import Fetch
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
                 dry_run=False,
                 # What is still to be sent is not lost before it was.
                 apart=outcome.republished.fresh | {(job.storages[0].name, each) for each in outcome.left},
-                damaged=job.state.damaged_archives() + rotten,
+                damaged=job.state.damaged.known() + rotten,
             )
         elif with_prune:
             log.warning("nothing is pruned: %s", outcome.not_pruned)
@@ -159,7 +159,7 @@ def rehearse(job: Job, *, with_prune: bool = True) -> Rehearsal:
         coming = new_id(job.instance_name, kimai.version, before.taken)
         # One made within this very second moves the new ID on by one.
         now = max(datetime.now(UTC), coming.created_at)
-        known = job.state.damaged_archives()
+        known = job.state.damaged.known()
         pruned = prune(
             job.storages, job.instance_name, job.policy_of, now, job.tz, dry_run=True, coming=coming, damaged=known
         )
@@ -220,5 +220,5 @@ def _send_missed(job: Job, outcome: Outcome, seconds_gone: Callable[[], float]) 
             outcome.damaged += sent.unfit
             rotten += sent.unfit.values()
             damaged = [each for each in sent.unfit.values() if (each.target, each.key) in sent.looked_at]
-            job.state.change_damaged(learnt(sent.looked_at, damaged))
+            job.state.damaged.change(learnt(sent.looked_at, damaged))
     return rotten

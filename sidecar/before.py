@@ -7,12 +7,12 @@ from pathlib import Path
 
 from sidecar import names
 from sidecar.catalog import Backup, catalog, read_manifest
+from sidecar.durable import write_whole
 from sidecar.errors import Damaged, KimaiBackupError
 from sidecar.exposed import plain_on_s3
 from sidecar.kimai.instance import Instance
 from sidecar.kimai.survey import Survey
 from sidecar.manifest import ENVIRONMENT_NAME, BackupId, Manifest, decode, encode
-from sidecar.state import write_whole
 from sidecar.storage.base import Storage
 
 log = logging.getLogger(__name__)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import msgspec
 
+from sidecar.durable import write_whole
 from sidecar.errors import Exit, StorageFailed
 from sidecar.runs import KEEP_RUNS, KILLED, Run, Started
-from sidecar.state import write_whole
 
 log = logging.getLogger(__name__)
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from sidecar import __version__
 from sidecar.catalog import LOCAL, PROOF_LIMIT, Backup, catalog, read_manifest
+from sidecar.damaged import DamagedArchive
 from sidecar.errors import Damaged, ObjectNotFound, StorageFailed
 from sidecar.manifest import Archive, BackupId, Manifest
 from sidecar.names import proof_key
 from sidecar.publish import put_backup
 from sidecar.report.progress import Progress
 from sidecar.retention import Candidate, Policy, plan
-from sidecar.state import DamagedArchive
 from sidecar.storage.base import Fetch, Storage
 
 log = logging.getLogger(__name__)

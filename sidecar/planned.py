@@ -6,10 +6,10 @@ from functools import cached_property
 
 import msgspec
 
+from sidecar.durable import write_whole
 from sidecar.schedule import Cron, Plan
 from sidecar.settings import Settings
 from sidecar.since import Since
-from sidecar.state import write_whole
 from sidecar.status import Look
 
 log = logging.getLogger(__name__)

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
 from sidecar.catalog import Copy, Stray, catalog, read_manifest
+from sidecar.damaged import DamagedArchive
 from sidecar.errors import Damaged, ObjectNotFound, StorageFailed
 from sidecar.manifest import BackupId
 from sidecar.names import ARCHIVE_SUFFIXES, failed_key, manifest_key, proof_key
 from sidecar.retention import Candidate, Decision, Policy, plan
-from sidecar.state import DamagedArchive
 from sidecar.storage.base import Storage
 
 log = logging.getLogger(__name__)

@@ -12,11 +12,13 @@ from sidecar import __version__, names
 from sidecar.archive.decrypting import NO_KEYS, Keyring
 from sidecar.archive.source import decrypted, measure, open_ours
 from sidecar.catalog import LOCAL, Backup, Stray, catalog
+from sidecar.damaged import DamagedArchive
+from sidecar.durable import write_whole
 from sidecar.errors import ConfigurationError, Damaged, NoSuchBackup, ObjectNotFound, StorageAway, StorageFailed
 from sidecar.manifest import BackupId, Manifest, encode, withhold
 from sidecar.names import is_encrypted
 from sidecar.report.progress import Progress
-from sidecar.state import DamagedArchive, State, write_whole
+from sidecar.state import State
 from sidecar.storage.base import Fetch, Storage
 
 log = logging.getLogger(__name__)
@@ -89,7 +91,7 @@ def republish(
     caller holds the instance's lock.
     """
     done = Republished()
-    remembered, unopened = state.damaged_archives(), _read_unopened(state.unopened)
+    remembered, unopened = state.damaged.known(), _read_unopened(state.unopened)
     for storage in storages:
         try:
             listing = catalog([storage], instance)
@@ -102,7 +104,7 @@ def republish(
             done.failed[storage.name] = error
         else:
             if not dry_run:
-                state.change_damaged(found.known_from_now_on(listing.backups))
+                state.damaged.change(found.known_from_now_on(listing.backups))
                 unopened = [each for each in unopened if each.target != storage.name] + found.unopened
     if keys and not dry_run:
         _write_unopened(state.unopened, unopened)

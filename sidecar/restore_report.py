@@ -11,11 +11,11 @@ from typing import Any, Literal
 import msgspec
 
 from sidecar import __version__
+from sidecar.durable import write_whole
 from sidecar.errors import Exit, Interrupted, KimaiBackupError, NoSuchBackup, Refused, UsageError
 from sidecar.manifest import TIME_FORMAT
 from sidecar.report import log as logs
 from sidecar.restore_job import Job, Report
-from sidecar.state import write_whole
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from sidecar.state import write_whole
+from sidecar.durable import write_whole
 
 log = logging.getLogger(__name__)
 

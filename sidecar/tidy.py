@@ -61,7 +61,7 @@ def tidy(job: Job, *, dry_run: bool) -> Tidied:
         job.state.refuse_while_restoring()
         now = datetime.now(UTC)
         swept = _sweep(job, now, dry_run=dry_run)
-        known = job.state.damaged_archives()
+        known = job.state.damaged.known()
         pruned = prune(job.storages, job.instance_name, job.policy_of, now, job.tz, dry_run=dry_run, damaged=known)
         failed = {result.target for result in pruned if result.failure}
         answering = [storage for storage in job.storages if storage.name not in failed]

@@ -9,9 +9,9 @@ from typing import Annotated
 import msgspec
 
 from sidecar.catalog import Backup, Catalog, proven_at
+from sidecar.durable import write_whole
 from sidecar.errors import NoSuchBackup
 from sidecar.manifest import BackupId
-from sidecar.state import write_whole
 from sidecar.storage.base import Storage
 
 log = logging.getLogger(__name__)

@@ -9,11 +9,12 @@ from sidecar import __version__, names
 from sidecar.archive.decrypting import NO_KEYS, Keyring
 from sidecar.archive.source import check_stored, decrypted, open_ours
 from sidecar.catalog import Backup, Catalog, Copy, Stray, read_manifest
+from sidecar.damaged import DamagedArchive, learnt
 from sidecar.errors import ConfigurationError, Damaged, Exit, NoSuchBackup, ObjectNotFound, StorageFailed
 from sidecar.manifest import Manifest
 from sidecar.report.progress import Progress
 from sidecar.republish import read_whole
-from sidecar.state import DamagedArchive, State, learnt
+from sidecar.state import State
 from sidecar.storage.base import Fetch, Storage
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ def remember(
         for each in copies
         if each.problem is not None and not each.unread
     ]
-    state.change_damaged(learnt(read, damaged, keyed=keyed))
+    state.damaged.change(learnt(read, damaged, keyed=keyed))
 
 
 def _verify_copy(

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import tomllib
 from pathlib import Path
 
 from sidecar.manifest import schema
@@ -9,7 +10,15 @@ from sidecar.manifest import schema
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "docs" / "manifest.schema.json"
 ARCHITECTURE = ROOT / "ARCHITECTURE.md"
-BEGIN, END = "<!-- modules -->\n", "<!-- /modules -->\n"
+LEVELS = {
+    "__main__": "commands",
+    "app": "wiring, printing",
+    "restore_lost": "use cases",
+    "archive": "adapters",
+    "status": "pure",
+    "errors": "what all may use",
+}
+"""What the layers of pyproject.toml are called, from the one on that begins with this module."""
 
 
 def manifest_schema() -> str:
@@ -17,9 +26,30 @@ def manifest_schema() -> str:
 
 
 def architecture() -> str:
-    """ARCHITECTURE.md with the list of modules as it should be."""
+    """ARCHITECTURE.md with its table of levels and its list of modules as they should be."""
     text = ARCHITECTURE.read_text()
-    return text[: text.index(BEGIN)] + BEGIN + modules() + text[text.index(END) :]
+    for name, made in (("levels", levels()), ("modules", modules())):
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
+        text = text[: text.index(begin)] + begin + made + text[text.index(end) :]
+    return text
+
+
+def levels() -> str:
+    """One row a level: its layers, from the top, as import-linter holds them."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = (each["layers"] for each in contracts if each["type"] == "layers")
+    rows: dict[str, list[str]] = {}
+    level = ""
+    for layer in layers:
+        names = layer.split(" | ")
+        level = LEVELS.get(names[0], level)
+        rows.setdefault(level, []).append(", ".join(_shown(name) for name in names))
+    assert list(rows) == list(LEVELS.values())
+    return "".join(["| level | modules |\n|---|---|\n", *(f"| {each} | {'; '.join(rows[each])} |\n" for each in rows)])
+
+
+def _shown(module: str) -> str:
+    return f"`{module}/`" if (ROOT / "sidecar" / module).is_dir() else f"`{module}`"
 
 
 def modules() -> str:

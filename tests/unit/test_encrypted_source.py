@@ -13,6 +13,7 @@ import pytest
 from sidecar.archive.decrypting import NO_KEYS, Keyring
 from sidecar.archive.source import open_source
 from sidecar.catalog import catalog
+from sidecar.damaged import learnt
 from sidecar.errors import ConfigurationError, Damaged, Exit
 from sidecar.manifest import FORMAT, INNER_NAME, Archive, Database, Kimai, Manifest, decode, encode, schema, withhold
 from sidecar.names import archive_key, manifest_key
@@ -20,7 +21,7 @@ from sidecar.proof import Proof, TableProof
 from sidecar.proof import encode as encode_proof
 from sidecar.proof import withhold as withhold_proof
 from sidecar.report.progress import progress
-from sidecar.state import State, learnt
+from sidecar.state import State
 from sidecar.storage.base import Storage
 from sidecar.storage.local import LocalStorage
 from sidecar.verify import Verified, exit_code, remember, verify
@@ -239,7 +240,7 @@ def test_what_a_key_found_damaged_inside_stays_so_until_a_key_finds_it_right(tmp
     def known(problem: str | None, *, keyed: bool = False, unopened: str | None = None) -> list[str]:
         copy = Verified(str(MADE), "local", archive_key(MADE, encrypted=True), 7, problem, unopened=unopened)
         remember(state, [copy], keyed=keyed)
-        return [each.why for each in state.damaged_archives()]
+        return [each.why for each in state.damaged.known()]
 
     assert known("rotten inside", keyed=True) == ["rotten inside"]
     assert known(None, unopened="BACKUP_IDENTITY is not set") == ["rotten inside"]
@@ -249,8 +250,8 @@ def test_what_a_key_found_damaged_inside_stays_so_until_a_key_finds_it_right(tmp
     assert known(None, unopened="BACKUP_IDENTITY is not set") == ["rotten inside"]
     # Nor does sending it say what is inside.
     key = "local", archive_key(MADE, encrypted=True)
-    state.change_damaged(learnt({key}, []))
-    assert [each.why for each in state.damaged_archives()] == ["rotten inside"]
+    state.damaged.change(learnt({key}, []))
+    assert [each.why for each in state.damaged.known()] == ["rotten inside"]
     assert known(None, keyed=True) == []
 
 

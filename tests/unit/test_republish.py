@@ -299,7 +299,7 @@ def test_a_damaged_one_is_named_each_time_and_read_once(remote: World) -> None:
     # Another size is another archive.
     remote.orphan(data=whole)
     assert remote.run().fresh
-    assert remote.state.damaged_archives() == []
+    assert remote.state.damaged.known() == []
 
 
 def test_after_a_verify_it_is_read_once_more(remote: World) -> None:
@@ -347,10 +347,10 @@ def test_a_memory_that_can_not_be_read_and_is_not_needed_goes(remote: World, cap
 def test_what_is_gone_is_forgotten(remote: World) -> None:
     remote.orphan(data=b"cut")
     remote.run()
-    assert len(remote.state.damaged_archives()) == 1
+    assert len(remote.state.damaged.known()) == 1
     remote.storage.delete(archive_key(MADE))
     remote.run()
-    assert remote.state.damaged_archives() == []
+    assert remote.state.damaged.known() == []
 
 
 # ── Targets that fail ────────────────────────────────────────────────────────────────────────────────────────
@@ -364,7 +364,7 @@ def test_a_target_that_falls_silent_is_a_failure_and_nothing_is_forgotten(remote
     done = remote.run()
     assert [error.what for error in done.failed.values()] == ["no answer"]
     assert done.fresh == set()
-    assert len(remote.state.damaged_archives()) == 1
+    assert len(remote.state.damaged.known()) == 1
 
 
 def test_what_can_not_be_read_for_lack_of_room_is_named_and_asked_for_again(remote: World) -> None:
