@@ -16,7 +16,7 @@ from sidecar.kimai.target import Exchange, Rest
 from sidecar.manifest import Manifest
 from sidecar.restore_database import load_database, loading
 from sidecar.restore_files import check_as_saved, prepare_staging, stage_files
-from sidecar.restore_job import Job, Report
+from sidecar.restore_job import Job, Report, add, add_left
 from sidecar.restore_note import RestoreNote
 from sidecar.undisturbed import hold, undisturbed
 from sidecar.upgrade import begin as begin_migrating
@@ -72,8 +72,8 @@ def carry_out(
             if load is not None:
                 load.enable_events()
             settle_and_tidy_up(job, note, staging, report)
-    except BaseException:
-        leave_note(job, note)
+    except BaseException as error:
+        leave_note(job, note, error)
         raise
     job.state.clear_restore_note()
     report.step(f"{source.label} is restored")
@@ -136,8 +136,8 @@ def stopped_on_failure(rest: Rest, note: RestoreNote) -> Iterator[None]:
         raise
 
 
-def leave_note(job: Job, note: RestoreNote) -> None:
-    """Where taking back failed as well, the note stays: the next restore tries again.
+def leave_note(job: Job, note: RestoreNote, error: BaseException) -> None:
+    """Let the error say what is left. Where taking back failed as well, the note stays: the next restore tries again.
 
     So does one that is settled, as something is left to be tidied up.
     """
@@ -145,8 +145,10 @@ def leave_note(job: Job, note: RestoreNote) -> None:
         if note.objects or find_killed(job.state, job.kimai).folders:
             # Without what was taken back already: Kimai may have made something anew in its place by then.
             job.state.write_restore_note(note)
+            add_left(error, f"Not all that it had made could be taken back. {note.mend}")
         else:
             job.state.clear_restore_note()
+            add(error, "All that it had made is taken back.")
 
 
 def bring_up(job: Job, wish: Wish, report: Report) -> None:
@@ -167,7 +169,7 @@ def bring_up(job: Job, wish: Wish, report: Report) -> None:
         migrate(job, report)
     state = asked.migrations(job.kimai.console)
     if state != "up-to-date":
-        raise Refused(f"Kimai says that the restored database doesn't fit its code ({state}): all is taken back")
+        raise Refused(f"Kimai says that the restored database doesn't fit its code ({state})")
     asked.list_users(job.kimai.console)
     report.step("Kimai reads its users from the restored database, and its migrations are up to date")
     if job.kimai_url:

@@ -94,11 +94,13 @@ def of_drill(found: "Drill", recording: "Recording") -> None:
     rows = sum(table.rows for table in last.tables)
     summary = f"{last.id} from {last.read_from}: {len(last.tables)} tables, {rows} rows, {last.files} files, "
     summary += "equal" if last.matched else "NOT equal"
+    if found.left:
+        summary += f"; {some(found.left, _NAMES)}"
     if differences:
         summary += f"; {some(differences, _NAMES)}"
     facts: dict[str, Any] = {"backup": last.id, "tables": len(last.tables), "rows": rows, "files": last.files}
     failed = {name: why for each in found.results for name, why in each.unmarked.items()}
-    recording.tell(found.exit_code, summary, lacks=differences, failed=failed, **facts)
+    recording.tell(found.exit_code, summary, lacks=differences + found.left, failed=failed, **facts)
 
 
 def of_restore(report: "Report", recording: "Recording") -> None:

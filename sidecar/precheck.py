@@ -8,7 +8,7 @@ from sidecar.archive.source import Source
 from sidecar.database import rights
 from sidecar.database.fits import unknown_to
 from sidecar.database.objects import MARKER, marked
-from sidecar.database.server import Session, version_number
+from sidecar.database.server import Session, series, version_number
 from sidecar.database.url import parse
 from sidecar.errors import Refused
 from sidecar.fresh import InUse, find_fresh
@@ -168,22 +168,17 @@ def check_server(session: Session, backup: Database, checked: Checked) -> None:
         )
     elif version_number(session.server_version) != version_number(backup.server_version):
         checked.warnings.append(
-            f"the server is {session.server_version}, the backup's was {backup.server_version}{_way(session, backup)}: "
-            "rows and digests are compared, definitions are not"
+            f"the server is {session.server_version}, the backup's was {backup.server_version}{_way(session, backup)}"
         )
 
 
 def _way(session: Session, backup: Database) -> str:
-    """Whether the server is of another series, of which an older one may refuse what a newer one wrote."""
-    here, there = _series(session.server_version), _series(backup.server_version)
+    """What of another release matters: an older series may refuse what a newer one wrote."""
+    here, there = series(session.server_version), series(backup.server_version)
     if here == there:
-        return ""
-    return ", of a newer series" if here > there else ", of an older series, which may refuse what it doesn't know"
-
-
-def _series(version: str) -> list[int]:
-    """The numbers that name a series of releases: 10.11, 8.4."""
-    return [int(each) for each in version_number(version).split(".")[:2] if each.isdigit()]
+        return ": a definition that differs may only be put in other words, so it is told, and no reason to end"
+    which = "a newer series" if here > there else "an older series, which may refuse what it doesn't know"
+    return f", of {which}: rows and digests are compared, definitions are not"
 
 
 def _check_files(job: Job, source: Source, checked: Checked) -> None:

@@ -28,9 +28,9 @@ class Withheld(msgspec.Struct, kw_only=True, frozen=True):
 class Proof(msgspec.Struct, kw_only=True, frozen=True):
     """`ID.proof.json` and `ID.failed.json` (docs/format.md). Times are UTC; `files` and `bytes` count what was hashed.
 
-    `definitions_compared` is false on a server of another version than the backup's: then rows alone are proven.
-    `read_from` is the target whose copy was restored; others that hold the same archive, by size and SHA-256, bear the
-    proof as well. `withheld`, beside an encrypted archive: so many tables and differences are not named.
+    `definitions_compared` is false on a server of another flavour or series than the backup's: rows alone are proven
+    then. `read_from` is the target whose copy was restored; others that hold the same archive, by size and SHA-256,
+    bear the proof as well. `withheld`, beside an encrypted archive: so many tables and differences are not named.
     """
 
     format: int = FORMAT

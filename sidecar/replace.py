@@ -4,10 +4,10 @@ import logging
 
 from sidecar.archive.source import Source
 from sidecar.carry_out import carry_out
-from sidecar.errors import KimaiBackupError
+from sidecar.errors import Exit, KimaiBackupError
 from sidecar.kimai.target import Rest
 from sidecar.manifest import Kimai, Manifest
-from sidecar.restore_job import Job, Report
+from sidecar.restore_job import Job, Report, add, add_left
 from sidecar.restore_note import RestoreNote
 from sidecar.rollback import put_files_back, roll_back
 from sidecar.safety import save
@@ -73,17 +73,10 @@ def after_failure(
         roll_back(job, note, rest, report, discard=discard)
     except Exception as second:  # noqa: BLE001 - whatever it is, the first error must tell what became of it
         log.error("what was there is not put back: %s", second)  # noqa: TRY400 - one line
-        add(error, f"Nor could what was there before be put back ({second}). {note.mend} {STAYS_STOPPED}")
+        code = second.exit_code if isinstance(second, KimaiBackupError) else Exit.FAULT
+        add_left(error, f"Nor could what was there before be put back ({second}). {note.mend} {STAYS_STOPPED}", code)
     else:
         add(
             error,
             "But for what is said above, all is as it was before." if report.lacks else "All is as it was before.",
         )
-
-
-def add(error: BaseException, sentence: str) -> None:
-    """Let an error say this as well."""
-    if isinstance(error, KimaiBackupError):
-        error.mend = f"{error.mend} {sentence}".strip()
-    else:
-        log.error("%s", sentence)

@@ -142,5 +142,5 @@ def _compare(job: Job, expected: Database, report: Report) -> None:
     rows = sum(table.rows for table in expected.tables)
     job.progress.phase("compare the database", total=rows, unit="items")
     with take(job.connect, job.connections) as snapshot:
-        refuse_different(compare(snapshot, expected, job.progress.advance))
+        refuse_different(compare(snapshot, expected, job.progress.advance, doubt=report.doubt))
     report.step(f"the database is loaded and equal: {len(expected.tables)} tables, {rows} rows")

@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from sidecar.archive.source import Source
+from sidecar.database.compare import Difference
 from sidecar.database.snapshot import Connect
-from sidecar.errors import Exit
+from sidecar.errors import Exit, KimaiBackupError, Refused
 from sidecar.kimai.target import Target
 from sidecar.making import Means
 from sidecar.report.progress import Progress
@@ -54,6 +55,21 @@ def new_note(job: Job, source: Source, *, was_running: bool) -> RestoreNote:
         root=str(job.kimai.root.resolve()),
         was_running=was_running,
     )
+
+
+def add(error: BaseException, sentence: str) -> None:
+    """Let an error say this as well."""
+    if isinstance(error, KimaiBackupError):
+        error.mend = f"{error.mend} {sentence}".strip()
+    else:
+        log.error("%s", sentence)
+
+
+def add_left(error: BaseException, sentence: str, code: Exit = Exit.PARTIAL) -> None:
+    """Let an error say what it leaves, and end with that code where its own would say that nothing was touched."""
+    add(error, sentence)
+    if isinstance(error, Refused):
+        error.exit_code = code if code is not Exit.REFUSED else Exit.PARTIAL
 
 
 @dataclass
@@ -108,6 +124,10 @@ class Report:
         """Say and keep what could not be made as it was meant to be."""
         self.lacks.append(text)
         self.note(text)
+
+    def doubt(self, difference: Difference) -> None:
+        """Say and keep that a definition differs, where another release of the server may only put it otherwise."""
+        self.note(f"{difference}: another release of the server may put it in other words")
 
     def note(self, text: str) -> None:
         """Say and keep what an admin should know."""

@@ -228,8 +228,8 @@ def _carry_out(job: Job, source: Source, lost: Lost, note: RestoreNote, wish: Wi
             if any(path.startswith(".env") or path == GENERATED_FILE for path in lost.files):
                 tell_secret(job.kimai, source, report)
             settle_and_tidy_up(job, note, staging, report)
-    except BaseException:
-        leave_note(job, note)
+    except BaseException as error:
+        leave_note(job, note, error)
         raise
     job.state.clear_restore_note()
     _tell_end(lost, report)

@@ -12,7 +12,7 @@ import msgspec
 
 from sidecar import __version__
 from sidecar.durable import write_whole
-from sidecar.errors import Exit, Interrupted, KimaiBackupError, NoSuchBackup, Refused, UsageError
+from sidecar.errors import Exit, Interrupted, KimaiBackupError, NoSuchBackup, UsageError
 from sidecar.manifest import TIME_FORMAT
 from sidecar.report import log as logs
 from sidecar.restore_job import Job, Report
@@ -27,7 +27,7 @@ LINES = 200
 _NO_RESTORE = (UsageError, NoSuchBackup)
 """Nothing was meant that there is: no restore began."""
 
-Outcome = Literal["under way", "restored", "refused", "interrupted", "failed"]
+Outcome = Literal["under way", "restored", "rolled back", "refused", "interrupted", "failed"]
 
 
 class RestoreReport(msgspec.Struct, kw_only=True):
@@ -83,13 +83,13 @@ def reported(job: Job, reference: str, *, dry_run: bool, **asked: Any) -> Iterat
         except BaseException as error:
             kept.end("failed", Exit.FAULT, f"unexpected fault: {type(error).__name__}: {error}")
             raise
-        kept.end("restored", report.exit_code, None)
+        kept.end("rolled back" if report.is_rolled_back else "restored", report.exit_code, None)
 
 
 def _outcome(error: KimaiBackupError) -> Outcome:
     if isinstance(error, Interrupted):
         return "interrupted"
-    return "refused" if isinstance(error, Refused) else "failed"
+    return "refused" if error.exit_code is Exit.REFUSED else "failed"
 
 
 class _Kept:

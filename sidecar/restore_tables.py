@@ -72,11 +72,11 @@ def bring(job: Job, source: Source, tables: Database, load: Load, note: RestoreN
     load.finish()
     names = [table.name for table in tables.tables]
     with closing(job.connect()) as session:
-        refuse_different(compare_definitions(session, tables))
+        refuse_different(compare_definitions(session, tables, report.doubt))
         orphans = find_orphans(session, names)
     if orphans:
         raise Refused(
-            f"rows would refer to what is not there: {'; '.join(map(str, orphans[:_SHOWN]))}: all is taken back",
+            f"rows would refer to what is not there: {'; '.join(map(str, orphans[:_SHOWN]))}",
             mend="Delete or change those rows, or bring back as well the tables that they refer to.",
         )
     report.step(f"{some(names, _SHOWN)} is back and equal: {rows} rows, and every foreign key holds")

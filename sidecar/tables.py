@@ -8,9 +8,9 @@ from sidecar.brief import amount as amount
 if TYPE_CHECKING:
     from sidecar.backup import Rehearsal
     from sidecar.doctor import Finding
-    from sidecar.drill import Drilled
     from sidecar.drill import Outcome as Drill
     from sidecar.manifest import Manifest
+    from sidecar.proven import Drilled
     from sidecar.prune import Pruned
     from sidecar.republish import Republished
     from sidecar.restore import Report
@@ -141,7 +141,9 @@ def verified(result: "Verified") -> dict[str, Any]:
 def drilled(found: "Drill") -> str:
     """`drill`: a row a table, then what differs, and where the outcome could not be laid down."""
     passed = [f"! the copy on {target} could not be tried: {error}" for target, error in found.passed.items()]
-    return "\n\n".join(["\n".join(passed)] * bool(passed) + [_drilled(result) for result in found.results])
+    left = [f"! {each}" for each in found.left]
+    parts = ["\n".join(passed), *(_drilled(result) for result in found.results), "\n".join(left)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _drilled(result: "Drilled") -> str:
@@ -155,7 +157,8 @@ def _drilled(result: "Drilled") -> str:
         )
     lines += [f"! the outcome is not on {target}: {why}" for target, why in result.unmarked.items()]
     total = f"{len(proof.tables)} tables, {sum(table.rows for table in proof.tables)} rows, {proof.files} files"
-    verdict = "proven: equal, row for row" if proof.matched else "NOT what was backed up"
+    proven = "proven: equal, row for row" if proof.definitions_compared else "its rows alone are proven: all are equal"
+    verdict = proven if proof.matched else "NOT what was backed up"
     lines.append(f"{proof.id}, read from {proof.read_from}: {total} ({amount(proof.bytes)}): {verdict}")
     return "\n".join(lines)
 

@@ -16,9 +16,9 @@ from sidecar.killed import find_killed, take_back
 from sidecar.kimai.target import Rest
 from sidecar.manifest import Manifest
 from sidecar.precheck import check, read_whole
-from sidecar.replace import STAYS_STOPPED, add, after_failure, replace
+from sidecar.replace import STAYS_STOPPED, after_failure, replace
 from sidecar.restore import restore
-from sidecar.restore_job import Job, Report
+from sidecar.restore_job import Job, Report, add
 from sidecar.restore_note import Replacing, RestoreNote
 from sidecar.restore_report import reported
 from sidecar.rollback import check_unused, holds, roll_back, whole_safety, written_since

@@ -1,15 +1,15 @@
 """Whether a database holds what a manifest says: every table's definition, rows and digest, rendered again."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sidecar.database.created import ObjectReader
-from sidecar.database.definitions import read_schema
+from sidecar.database.definitions import Schema, read_schema
 from sidecar.database.dump import newest_migration
 from sidecar.database.packets import Digest
 from sidecar.database.rows import read_rows
-from sidecar.database.server import Session, version_number
+from sidecar.database.server import Session, series, version_number
 from sidecar.database.snapshot import Snapshot
 from sidecar.database.tables import Table, read_tables
 from sidecar.errors import Damaged
@@ -32,6 +32,10 @@ class Difference:
         return f"{self.where}: {self.what} was {self.expected}, is {self.found}"
 
 
+Doubt = Callable[[Difference], None]
+"""Hears of a difference that may be in the words alone."""
+
+
 @dataclass(frozen=True)
 class Compared:
     """One table, rendered again: how many rows it has, their digest, and whether both are the manifest's."""
@@ -47,35 +51,30 @@ def compare(
     expected: Database,
     advance: Callable[[int], None] = lambda rows: None,
     tell: Callable[[Compared], None] = lambda compared: None,
+    doubt: Doubt = lambda difference: None,
 ) -> list[Difference]:
     """Every difference between the snapshot and the manifest; none means equal, row for row.
 
-    `tell` hears of each table once it is read. Definitions are compared only on a server of the flavour and version
-    they were read on: another one may describe the same table in other words.
+    `tell` hears of each table once it is read. Definitions are compared only on a server of the flavour and series
+    they were read on: another one describes the same table in other words. Another release of the series hardly does,
+    but may: `doubt` hears of those differences, which are not returned.
     """
     with snapshot.borrow() as session:
         schema = read_schema(session)
-        same_server = _is_same_server(session, expected)
         migration = newest_migration(session)
+        described = _firm(session, expected, _compare_schema(expected, schema), doubt)
     found = {table.name: table for table in schema.tables}
     wanted = {table.name: table for table in expected.tables}
     differences = list(_names("table", set(wanted), set(found)))
     if migration != expected.newest_migration:
         differences.append(Difference("database", "newest migration", str(expected.newest_migration), str(migration)))
     for name in sorted(set(wanted) & set(found)):
-        if same_server:
-            differences += _definitions(f"table {name}", wanted[name].definition, found[name].definition)
         again = _digest(snapshot, found[name], advance)
         differences += _rows(name, wanted[name], again)
         equal = again.rows == wanted[name].rows and str(again) == wanted[name].digest
         tell(Compared(name, again.rows, str(again), equal))
-    before = {(o.kind, o.name): o.definition for o in expected.objects}
-    after = {(o.kind, o.name): o.definition for o in schema.objects}
-    differences += _names("", {" ".join(key) for key in before}, {" ".join(key) for key in after})
-    if same_server:
-        for key in sorted(set(before) & set(after)):
-            differences += _definitions(" ".join(key), before[key], after[key])
-    return differences
+    before, after = ({f"{o.kind} {o.name}" for o in objects} for objects in (expected.objects, schema.objects))
+    return [*differences, *_names("", before, after), *described]
 
 
 def compare_rows(snapshot: Snapshot, expected: Database, advance: Callable[[int], None]) -> list[Difference]:
@@ -106,13 +105,11 @@ def compare_placed(
     return differences
 
 
-def compare_definitions(session: Session, expected: Database) -> list[Difference]:
+def compare_definitions(session: Session, expected: Database, doubt: Doubt) -> list[Difference]:
     """What of the definitions of the manifest's tables and triggers isn't as it says, whatever else stands there.
 
-    None on a server of another flavour or version, as `compare` says.
+    As `compare` does it, also on servers of another release.
     """
-    if not _is_same_server(session, expected):
-        return []
     tables = {table.name: table.definition for table in read_tables(session)}
     there = {each.described.name: each.described.definition for each in ObjectReader(session).triggers(tables)}
     differences: list[Difference] = []
@@ -120,7 +117,7 @@ def compare_definitions(session: Session, expected: Database) -> list[Difference
         differences += _definitions(f"table {table.name}", table.definition, tables.get(table.name))
     for trigger in (each for each in expected.objects if each.kind == "trigger"):
         differences += _definitions(f"trigger {trigger.name}", trigger.definition, there.get(trigger.name))
-    return differences
+    return _firm(session, expected, differences, doubt)
 
 
 def some_of(differences: Sequence[Difference]) -> str:
@@ -135,9 +132,33 @@ def refuse_different(differences: Sequence[Difference]) -> None:
         raise Damaged(f"what was loaded isn't what was backed up: {some_of(differences)}")
 
 
-def _is_same_server(session: Session, expected: Database) -> bool:
-    versions = {version_number(session.server_version), version_number(expected.server_version)}
-    return session.flavour == expected.flavour and len(versions) == 1
+def is_of_series(session: Session, expected: Database) -> bool:
+    """Whether the server is of the flavour and the series of releases that the backup was read on."""
+    return session.flavour == expected.flavour and series(session.server_version) == series(expected.server_version)
+
+
+def _compare_schema(expected: Database, schema: Schema) -> Iterator[Difference]:
+    """How what is there on both sides is defined."""
+    before = {f"table {table.name}": table.definition for table in expected.tables}
+    after = {f"table {table.name}": table.definition for table in schema.tables}
+    before |= {f"{each.kind} {each.name}": each.definition for each in expected.objects}
+    after |= {f"{each.kind} {each.name}": each.definition for each in schema.objects}
+    for where in sorted(before.keys() & after.keys()):
+        yield from _definitions(where, before[where], after[where])
+
+
+def _firm(session: Session, expected: Database, found: Iterable[Difference], doubt: Doubt) -> list[Difference]:
+    """Differences of definitions that the release of the server can't be the reason for; `doubt` hears of the others.
+
+    What a server of another series or flavour says differs anyhow.
+    """
+    if not is_of_series(session, expected):
+        return []
+    if version_number(session.server_version) == version_number(expected.server_version):
+        return list(found)
+    for difference in found:
+        doubt(difference)
+    return []
 
 
 def _names(kind: str, wanted: set[str], found: set[str]) -> Iterator[Difference]:

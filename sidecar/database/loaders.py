@@ -152,12 +152,13 @@ class Loaders:
 _OF_THE_DUMP = {
     *(1005, 1048, 1050, 1054, 1060, 1061, 1062, 1064, 1067, 1072, 1075, 1101, 1110, 1136, 1146, 1149, 1176, 1215),
     *(1264, 1265, 1292, 1363, 1364, 1366, 1367, 1406, 1452, 1586, 1822, 1824, 3140, 3819, 4025),
+    4161,
 }
 """Errors that speak of the text itself (syntax, names, keys, values), not of rights, room, locks or limits."""
 
 
 class StatementRefused(Damaged):
-    """The server does not carry out a statement of the dump; `of_the_dump`: any server would say so."""
+    """The server does not carry out a statement of the dump; `of_the_dump`: any server of its kind would say so."""
 
     def __init__(self, statement: bytes, error: QueryFailed) -> None:
         super().__init__(

@@ -23,8 +23,12 @@ _NO_SUCH_COLLATION = {1115, 1273, 1253}
 
 
 @contextmanager
-def scratch_database(connect: Open, prefix: str, charset: str, collation: str) -> Iterator[str]:
+def scratch_database(
+    connect: Open, prefix: str, charset: str, collation: str, tell_left: Callable[[str], None] = lambda sentence: None
+) -> Iterator[str]:
     """A new, empty database's name: `prefix`, `_drill_` and a number. It is dropped at the end.
+
+    Where that fails `tell_left` hears of it, as the log does: what lies there is all that Kimai knows.
 
     As long as it is in use a lock of that name is held at the server, by which `sweep` tells it from one whose drill
     was killed. Raises `ConfigurationError` where the user may not make it, `Refused` where the server can't.
@@ -37,7 +41,8 @@ def scratch_database(connect: Open, prefix: str, charset: str, collation: str) -
         try:
             yield name
         finally:
-            _drop(connect, name)
+            if sentence := _drop(connect, name):
+                tell_left(sentence)
     finally:
         keeper.close()
 
@@ -83,8 +88,8 @@ def _make(session: Session, name: str, charset: str, collation: str) -> None:
         ) from error
 
 
-def _drop(connect: Open, name: str) -> None:
-    """By a session of its own: the one before may have been lost."""
+def _drop(connect: Open, name: str) -> str | None:
+    """By a session of its own: the one before may have been lost. Returns that it is left, and why, where it is."""
     try:
         session = connect(NEUTRAL)
         try:
@@ -94,4 +99,7 @@ def _drop(connect: Open, name: str) -> None:
         finally:
             session.close()
     except KimaiBackupError as error:
-        log.warning("the scratch database %s is left, for the next drill to drop: %s", name, error)
+        sentence = f"the scratch database {name} is left, for the next drill to drop: {error}"
+        log.warning("%s", sentence)
+        return sentence
+    return None

@@ -249,6 +249,11 @@ def version_number(version: str) -> str:
     return found[0] if found else version
 
 
+def series(version: str) -> list[int]:
+    """The numbers that name a series of releases: 10.11, 8.4."""
+    return [int(each) for each in version_number(version).split(".")[:2] if each.isdigit()]
+
+
 def quote_name(name: str) -> str:
     """An identifier in backticks."""
     return "`" + name.replace("`", "``") + "`"

@@ -5,7 +5,7 @@ from contextlib import closing
 
 from sidecar.database import rights
 from sidecar.database.scratch import scratch_database
-from sidecar.database.server import version_number
+from sidecar.database.server import series
 from sidecar.errors import Exit
 from sidecar.probes.job import Finding, Job
 
@@ -20,7 +20,7 @@ def scratch(job: Job) -> Iterator[Finding]:
         closing(job.scratch(name)) as its,
     ):
         lacking = rights.lacking(its, (*rights.FOR_LOAD, *rights.FOR_OBJECTS))
-    version, limit = version_number(its.server_version), its.packet_limit
+    kind, limit = (its.flavour, series(its.server_version)), its.packet_limit
     if lacking:
         code = Exit.REFUSED if {*lacking} & {*rights.FOR_LOAD} else Exit.DONE
         yield Finding(what, f"the user lacks {', '.join(lacking)}", rights.for_drills(prefix), code)
@@ -29,9 +29,9 @@ def scratch(job: Job) -> Iterator[Finding]:
     with closing(job.connect()) as own:
         if own.identity == its.identity:
             yield Finding(what, "is Kimai's own: a drill there slows Kimai down", "Use one beside it (README).")
-        if (own.flavour, version_number(own.server_version)) != (its.flavour, version):
+        if (own.flavour, series(own.server_version)) != kind:
             seen = f"Kimai's is {own.flavour} {own.server_version}: a drill compares rows, and no definitions"
-            yield Finding(what, seen, "Use the same version for both.")
+            yield Finding(what, seen, "Use the same series for both.")
         if limit < own.packet_limit:
             seen = f"takes statements of {limit} bytes, Kimai's {own.packet_limit}: it may refuse a backup"
             yield Finding(what, seen, f"Set max_allowed_packet to {own.packet_limit} there.")

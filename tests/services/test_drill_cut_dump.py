@@ -3,22 +3,13 @@
 import re
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from sidecar import drill
-from sidecar.catalog import catalog
-from sidecar.database.server import connect
-from sidecar.database.url import parse
-from sidecar.report.progress import progress
-from sidecar.state import State
-from sidecar.storage.local import LocalStorage
-from sidecar.turns import Tries
 from tests.support.cli import Site
-from tests.support.drill import repack, scratch_user, scratches
+from tests.support.drill import repack
+from tests.support.drill_bench import Bench, running
 
 SMALL = (
     "CREATE TABLE alpha (id INT PRIMARY KEY, name VARCHAR(20) DEFAULT 'a', KEY by_name (name))",
@@ -34,45 +25,15 @@ MADE = re.compile(rb"(?:^|\n| )(?:CREATE TABLE|INSERT INTO|VIEW|TRIGGER|EVENT) (
 """What speaks of a table or of what stands beside it; the last thing to be lost is the event's own CREATE."""
 
 
-@dataclass
-class Bench:
-    """One backup that can be spoilt and made whole again, and drills of it without a process for each."""
-
-    folder: Path
-    made: str
-    job: drill.Job
-
-    def drill(self) -> drill.Outcome:
-        [backup] = catalog(self.job.storages, "kimai").backups
-        return drill.drill(self.job, backup)
-
-
 @pytest.fixture
 def bench(site: Site, tmp_path: Path) -> Iterator[Bench]:
     site.lose_database()
     site.sql(*SMALL)
-    made = site.backup()
-
-    @contextmanager
-    def fetch(storage: object, key: str) -> Iterator[Path]:
-        yield site.backups / key
-
-    with scratch_user(site.server) as (prefix, url), progress(quiet=True) as shown:
-        job = drill.Job(
-            connect=lambda name: connect(replace(parse(url), database=name)),
-            prefix=prefix,
-            connections=2,
-            storages=[LocalStorage(site.backups)],
-            fetch=fetch,
-            state=State(tmp_path / "own-state", "kimai", site.root),
-            tries=Tries(tmp_path / "own-state" / "tries.json"),
-            progress=shown,
-        )
+    with running(site, tmp_path) as made:
         # MySQL's has a binary log, and drill-db of the example none.
         site.server.run("SET GLOBAL log_bin_trust_function_creators=1")
-        yield Bench(site.backups, made, job)
+        yield made
         site.server.run("SET GLOBAL log_bin_trust_function_creators=0")
-        assert scratches(site.server, prefix) == []
 
 
 def test_after_any_statement(bench: Bench) -> None:

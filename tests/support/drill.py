@@ -51,3 +51,12 @@ def repack(folder: Path, made: str, change: dict[str, tuple[bytes, bytes]]) -> N
             archive.writestr(info, content, compress_type=zipfile.ZIP_DEFLATED)
     manifest["archive"] = {"size": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     beside.write_text(json.dumps(manifest))
+
+
+def seem_to_be_of(folder: Path, made: str, server_version: str) -> None:
+    """Let a backup say that it was made on that release of its server."""
+    beside = folder / f"{made}.json"
+    manifest = json.loads(beside.read_bytes())
+    manifest["database"]["server_version"] = server_version
+    beside.write_text(json.dumps(manifest))
+    repack(folder, made, {})
