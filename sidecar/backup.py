@@ -9,11 +9,11 @@ from datetime import UTC, datetime, tzinfo
 from sidecar import __version__
 from sidecar.archive.decrypting import NO_KEYS, Keyring
 from sidecar.before import lacks_of, look_back
-from sidecar.catalog import LOCAL
 from sidecar.damaged import DamagedArchive, learnt
 from sidecar.database.dump import Dump
 from sidecar.database.snapshot import take
 from sidecar.errors import Exit, StorageFailed
+from sidecar.exposed import warn_of_plain
 from sidecar.kimai.survey import Survey
 from sidecar.making import Means, make, new_id, refuse_half_restored
 from sidecar.manifest import BackupId, Kimai, Manifest
@@ -93,7 +93,7 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
         job.state.refuse_while_restoring()
         job.spool.sweep(datetime.now(UTC))
         before = look_back(job.storages, job.instance_name, job.state.manifests)
-        _warn_of_plain(job, before.exposed)
+        warn_of_plain(job.storages, before.exposed, encrypts=bool(job.recipients))
         kimai = job.instance.identify()
         made = make(job, new_id(job.instance_name, kimai.version, before.taken), kimai, before, job.instance.identify)
         outcome = Outcome(made.manifest, made.targets, made.failed)
@@ -122,20 +122,6 @@ def backup(job: Job, *, with_prune: bool = True) -> Outcome:
         elif with_prune:
             log.warning("nothing is pruned: %s", outcome.not_pruned)
         return outcome
-
-
-def _warn_of_plain(job: Job, exposed: int) -> None:
-    if job.recipients and exposed:
-        log.warning(
-            "earlier backups that lie on S3 NOT ENCRYPTED: %s. Whoever can read the bucket reads all of Kimai in them. "
-            "Delete there what is not to lie open; retention does in time (README, Encryption)",
-            exposed,
-        )
-    if not job.recipients and any(storage.name != LOCAL for storage in job.storages):
-        log.warning(
-            "backups go to S3 NOT ENCRYPTED: whoever can read the bucket reads all of Kimai in them. "
-            "Set BACKUP_ENCRYPT_TO (README, Encryption)"
-        )
 
 
 def rehearse(job: Job, *, with_prune: bool = True) -> Rehearsal:

@@ -10,6 +10,7 @@ from sidecar.database.server import Session
 from sidecar.database.split import split
 from sidecar.database.statements import admit
 from sidecar.errors import Refused, Unreachable
+from sidecar.exposed import warn_of_plain
 from sidecar.making import make, new_id
 from sidecar.manifest import Kimai, Manifest
 from sidecar.restore_job import BLOCK, Job, Report
@@ -85,6 +86,7 @@ def save(job: Job, kimai: Kimai, report: Report) -> Manifest:
     with job.state.lock_of(means.instance_name, "restore"):
         means.spool.sweep(datetime.now(UTC))
         before = look_back(means.storages, means.instance_name, means.state.manifests)
+        warn_of_plain(means.storages, before.exposed, encrypts=bool(means.recipients))
         backup_id = new_id(means.instance_name, kimai.version, before.taken, safety=True)
         # At rest it can't be updated meanwhile, nor has it a console to ask.
         made = make(means, backup_id, kimai, before, lambda: kimai)

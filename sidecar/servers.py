@@ -1,7 +1,9 @@
 """The database servers of these settings: Kimai's own, and the scratch one on which drills are made."""
 
+import ipaddress
 import logging
 import re
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
@@ -67,7 +69,7 @@ class Servers:
         except KimaiBackupError as error:
             log.debug("whether the drill's server is Kimai's own is not known: %s", error)
             return
-        if (own.host, own.port, own.unix_socket) == (scratch.host, scratch.port, scratch.unix_socket):
+        if _is_same_place(own, scratch):
             log.warning("DRILL_DATABASE_URL is on Kimai's own server: a drill there slows Kimai down")
 
     def _connect(self, url: "DatabaseUrl") -> "Session":
@@ -75,6 +77,24 @@ class Servers:
 
         ca_file = self._settings.database_ca_file
         return connect(url, self._settings.database_tls, str(ca_file) if ca_file else None)
+
+
+def _is_same_place(one: "DatabaseUrl", other: "DatabaseUrl") -> bool:
+    """As far as the URLs tell: by two names of one address as well, and all of loopback is one place."""
+    if one.unix_socket or other.unix_socket:
+        return one.unix_socket == other.unix_socket
+    if one.port != other.port:
+        return False
+    return one.host == other.host or bool(_addresses(one.host) & _addresses(other.host))
+
+
+def _addresses(host: str) -> set[str]:
+    try:
+        found = {str(address[0]).partition("%")[0] for *_, address in socket.getaddrinfo(host, None)}
+    except OSError as error:
+        log.debug("%s has no address: %s", host, error)  # who connects to it tells
+        return set()
+    return {"loopback" if ipaddress.ip_address(each).is_loopback else each for each in found}
 
 
 def _read(url: str) -> "DatabaseUrl":

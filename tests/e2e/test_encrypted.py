@@ -303,6 +303,13 @@ def test_a_run_that_is_told_to_end_ends_and_leaves_nothing(sealed: Site) -> None
     assert sealed.shelf() == []
 
 
+def test_a_safety_backup_that_goes_to_s3_as_it_is_is_warned_of(site: Site, s3_store: Store, tmp_path: Path) -> None:
+    made = site.backup()
+    ran = site.run("restore", made, "--replace", **settings(s3_store, s3_store.bucket(), tmp_path))
+    assert ran.code == 0, ran.said
+    assert ran.err.count("backups go to S3 NOT ENCRYPTED") == 1
+
+
 def test_s3_gets_it_as_it_is_and_is_warned_of_without(
     site: Site, key: Key, s3_store: Store, tmp_path: Path, scratch: str
 ) -> None:
