@@ -186,6 +186,9 @@ class Contained:
         """Which container it is, what is shared, what comes through Docker, and what would be lost with it."""
         image = f"{self.app.image} ({self.app.image_id.removeprefix('sha256:')[:12]})"
         found = [Remark("container", f"{self.app.name}, {image}, {self.app.status}")]
+        if self.app.restart_policy == "always":
+            seen = "always: after a reboot in the midst of a restore Docker would start Kimai on what is half restored"
+            found.append(Remark("restart policy", seen, "Set `restart: unless-stopped` for Kimai's service."))
         shares = self.shares(self._user_data().paths)
         there = [path for path in shares.layer if self._is_there(path)]
         through = [path for path in (*shares.remote, *shares.hidden) if path in USER_DATA or path in there]

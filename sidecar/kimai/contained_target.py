@@ -245,8 +245,13 @@ class ContainedTarget(Contained):
             rest.end()
 
     def effects(self, manifest: Manifest | None, /) -> list[str]:
-        """What the image's entrypoint does at each start to whatever database it finds."""
+        """What the image's entrypoint does at each start to whatever database it finds, and when Docker starts it."""
         found = []
+        if self.app.restart_policy == "always":
+            found.append(
+                "Kimai's restart policy is `always`: after a reboot in the midst of this restore Docker would start it "
+                "on what is half restored, by `unless-stopped` it would not"
+            )
         if self.app.environment.get("ADMINPASS"):
             found.append(
                 "ADMINPASS is set: at its start Kimai adds the super admin `admin` if the restored database has none"

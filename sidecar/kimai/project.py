@@ -40,6 +40,7 @@ class Container:
     """A container as `inspect` tells of it. `health` is None where its image has no health check.
 
     `restarts`: how often the engine has started it again, by its restart policy, since it was started.
+    `restart_policy`: by `always` even one that was stopped by hand starts, once the engine itself is started again.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Container:
     environment: Mapping[str, str]
     mounts: tuple[Mount, ...]
     restarts: int = 0
+    restart_policy: str = ""
 
     @property
     def project(self) -> str | None:
@@ -76,6 +78,7 @@ def read_container(document: Mapping[str, Any]) -> Container:
         environment=dict(each.partition("=")[::2] for each in config.get("Env") or ()),
         mounts=tuple(_mount(each) for each in document.get("Mounts") or ()),
         restarts=int(document.get("RestartCount") or 0),
+        restart_policy=((document.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "",
     )
 
 

@@ -220,6 +220,17 @@ def test_what_its_start_does_is_said(
     assert all(word in line for word, line in zip(words, found, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("policy", "is_told"), [("always", True), ("unless-stopped", False), ("no", False), ("", False)]
+)
+def test_a_policy_by_which_docker_would_start_it_half_restored_is_told(
+    tmp_path: Path, policy: str, is_told: bool
+) -> None:
+    said: Any = object()
+    found = target(tmp_path, FakeEngine(), replace(APP, restart_policy=policy)).effects(said)
+    assert any("unless-stopped" in line for line in found) == is_told
+
+
 def test_the_secret_in_force_is_read_anew(tmp_path: Path) -> None:
     """A restore, or the image's start, may have changed it since."""
     name = "var/data/.appsecret"

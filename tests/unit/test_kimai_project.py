@@ -163,8 +163,10 @@ def test_a_whole_answer() -> None:
                 {"Type": "bind", "Source": "/srv/local.yaml", "Destination": "/k/local.yaml"},
                 {"Type": "tmpfs", "Source": None, "Destination": "/run"},
             ],
+            "HostConfig": {"RestartPolicy": {"Name": "unless-stopped", "MaximumRetryCount": 0}},
         }
     )
+    assert found.restart_policy == "unless-stopped"
     assert (found.name, found.project, found.health, found.is_running) == ("acme-kimai-1", "acme", "starting", True)
     assert found.environment == {"DATABASE_URL": "mysql://a:b=c@sqldb/kimai?x=1", "EMPTY": "", "BARE": ""}
     assert [(each.destination, each.source, each.is_writable) for each in found.mounts] == [
