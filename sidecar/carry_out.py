@@ -47,6 +47,7 @@ def carry_out(
 
     That one is `replace`'s to put back.
     """
+    note.phase = "under way"
     job.state.write_restore_note(note)
     database = saved.database if saved is not None else None
     try:
@@ -133,6 +134,17 @@ def stopped_on_failure(rest: Rest, note: RestoreNote) -> Iterator[None]:
             rest.stop()
         except Unreachable as error:
             log.warning("Kimai is not stopped while what was made is taken back: %s", error)
+        raise
+
+
+@contextmanager
+def cleared_if_untouched(job: Job, note: RestoreNote) -> Iterator[None]:
+    """Whatever fails before anything is touched leaves no journal, once Kimai runs again."""
+    try:
+        yield
+    except BaseException:
+        if note.phase == "begun":
+            job.state.clear_restore_note(note.run_id)
         raise
 
 

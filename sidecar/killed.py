@@ -99,10 +99,18 @@ def check_same_database(note: RestoreNote, database: str) -> None:
         )
 
 
-def take_back(killed: Killed, state: State, connect: Connect, kimai: Target, *, discard: bool = False) -> None:
+def take_back(
+    killed: Killed,
+    state: State,
+    connect: Connect,
+    kimai: Target,
+    *,
+    discard: bool = False,
+    then: RestoreNote | None = None,
+) -> None:
     """Drop what the killed restore made, put its old files back, delete its folders; `check_ours` comes first.
 
-    `discard`: tables that it put in place go although they were written to since.
+    `discard`: tables that it put in place go although they were written to since. `then` takes the place of its note.
     """
     if killed.note is not None and killed.note.tables and not killed.done:
         take_back_tables(killed.note, state, connect, (), discard=discard)
@@ -115,7 +123,10 @@ def take_back(killed: Killed, state: State, connect: Connect, kimai: Target, *, 
             kimai.finish(leftover.run_id)
         else:
             kimai.recover(leftover.run_id)
-    state.clear_restore_note()
+    if then is not None:
+        state.write_restore_note(then)
+    else:
+        state.clear_restore_note()
 
 
 def take_back_database(connect: Connect, objects: Iterable[tuple[str, str]], threads: Iterable[int]) -> None:

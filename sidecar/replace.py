@@ -24,7 +24,7 @@ def save_and_replace(
 ) -> None:
     """Make the safety backup, then replace. Until that is there and was read back, a failure leaves all untouched.
 
-    The phase is `saving` then.
+    The phase is `begun` then.
     """
     job.state.write_restore_note(note)
     saved = save(job, kimai, report)
@@ -33,7 +33,7 @@ def save_and_replace(
     try:
         job.state.write_restore_note(note)
     except BaseException:
-        note.phase = "saving"
+        note.phase = "begun"
         raise
     replace(job, source, note, wish, saved, rest, report)
 

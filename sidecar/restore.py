@@ -1,19 +1,17 @@
 """Restore: check everything, then load, compare, exchange the files and let Kimai show that it works."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 from sidecar.archive.source import Source
-from sidecar.carry_out import carry_out
+from sidecar.carry_out import carry_out, cleared_if_untouched
 from sidecar.killed import check_ours, find_killed, take_back
 from sidecar.names import ARCHIVE_SUFFIXES
 from sidecar.precheck import Checked, check, read_whole
 from sidecar.replace import save_and_replace
 from sidecar.restore_job import Job, Report, new_note
-from sidecar.restore_note import Replacing, RestoreNote
+from sidecar.restore_note import Replacing
 from sidecar.restore_report import reported
 from sidecar.safety import identify
 from sidecar.undisturbed import tidying_undisturbed
@@ -62,34 +60,23 @@ def restore(
             kimai = None
             if checked.in_use:
                 kimai = identify(job, allowed)
-                note.phase, note.replacing = "saving", _replacing(reference, source, wish)
-                if killed.note is None or anew:
-                    # Before Kimai is stopped: a kill leaves nobody who would start it.
-                    job.state.write_restore_note(note)
+                note.replacing = _replacing(reference, source, wish)
+            if killed.note is None or anew:
+                # Before Kimai is stopped: a kill leaves nobody who would start it.
+                job.state.write_restore_note(note)
             job.progress.phase("stop Kimai")
             with (
-                _cleared_if_untouched(job, note),
+                cleared_if_untouched(job, note),
                 tidying_undisturbed(),
                 job.kimai.at_rest(was_running=was_running) as rest,
             ):
                 if killed and not anew:
-                    take_back(killed, job.state, job.connect, job.kimai)
+                    take_back(killed, job.state, job.connect, job.kimai, then=note)
                 if kimai is None:
                     carry_out(job, source, note, wish, rest, report)
                 else:
                     save_and_replace(job, source, note, wish, kimai, rest, report)
         return report
-
-
-@contextmanager
-def _cleared_if_untouched(job: Job, note: RestoreNote) -> Iterator[None]:
-    """Whatever fails before anything is touched leaves no journal, once Kimai runs again."""
-    try:
-        yield
-    except BaseException:
-        if note.phase == "saving":
-            job.state.clear_restore_note(note.run_id)
-        raise
 
 
 def _replacing(reference: str, source: Source, wish: Wish) -> Replacing:

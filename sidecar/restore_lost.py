@@ -10,7 +10,7 @@ import msgspec
 from sidecar.archive.names import escape_name
 from sidecar.archive.source import Source
 from sidecar.brief import some
-from sidecar.carry_out import bring_up, leave_note, settle_and_tidy_up, stopped_on_failure
+from sidecar.carry_out import bring_up, cleared_if_untouched, leave_note, settle_and_tidy_up, stopped_on_failure
 from sidecar.database.load import Load
 from sidecar.errors import Refused
 from sidecar.kept import moved_by_backup, settings_beside
@@ -93,14 +93,21 @@ def restore_lost(
             if not (lost.tables or lost.files or killed):
                 _tell_end(lost, report)
                 return report
+            was_running = job.kimai.runs or (killed.note is not None and killed.note.was_running)
+            note = new_note(job, source, was_running=was_running)
+            note.tables, note.files = lost.names, _as_asked(files)
+            if killed.note is None:
+                # Before Kimai is stopped: a kill leaves nobody who would start it.
+                job.state.write_restore_note(note)
             job.progress.phase("stop Kimai")
-            was_running = killed.note is not None and killed.note.was_running
-            with tidying_undisturbed(), job.kimai.at_rest(was_running=was_running) as rest:
+            with (
+                cleared_if_untouched(job, note),
+                tidying_undisturbed(),
+                job.kimai.at_rest(was_running=was_running) as rest,
+            ):
                 if killed:
-                    take_back(killed, job.state, job.connect, job.kimai, discard=discard_killed)
+                    take_back(killed, job.state, job.connect, job.kimai, discard=discard_killed, then=note)
                     lost = _look_again(job, source, picked, lost, killed, report)
-                note = new_note(job, source, was_running=rest.is_wanted)
-                note.tables, note.files = lost.names, _as_asked(files)
                 _carry_out(job, source, lost, note, Wish(lost.only, allowed), rest, report)
         return report
 
@@ -211,6 +218,7 @@ def _as_asked(files: Sequence[str]) -> list[str]:
 
 def _carry_out(job: Job, source: Source, lost: Lost, note: RestoreNote, wish: Wish, rest: Rest, report: Report) -> None:
     """Bring it back and let Kimai show that it works; what fails is taken back."""
+    note.phase = "under way"
     job.state.write_restore_note(note)
     try:
         with (

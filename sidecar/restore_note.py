@@ -8,10 +8,11 @@ import msgspec
 from sidecar.manifest import Database
 from sidecar.wish import Part, Wish
 
-Phase = Literal["saving", "under way", "in place", "rolling back", "settled"]
-"""How far a restore is. One into an empty database knows `under way` and `settled` alone.
+Phase = Literal["begun", "under way", "in place", "rolling back", "settled"]
+"""How far a restore is. One into an empty database knows `begun`, `under way` and `settled` alone.
 
-`saving`: the safety backup is being made, and nothing was touched. `under way`: the old instance is being replaced.
+`begun`: nothing was touched, and Kimai may be stopped; over an instance in use the safety backup is being made. `under
+way`: what is there is being replaced.
 `in place`: the new one is wholly there, compared, and Kimai is to show that it works. `rolling back`: the safety backup
 is being put back. `settled`: the restore counts as done.
 """
@@ -49,7 +50,7 @@ class RestoreNote(msgspec.Struct, kw_only=True):
     root: str
     was_running: bool = False
     upgrading: bool = False
-    phase: Phase = "under way"
+    phase: Phase = "begun"
     objects: list[list[str]] = []
     expected: Database | None = None
     replacing: Replacing | None = None
@@ -67,11 +68,11 @@ class RestoreNote(msgspec.Struct, kw_only=True):
     @property
     def is_between(self) -> bool:
         """Whether what is there is neither wholly the old instance nor shown to be the new one."""
-        return self.phase not in ("saving", "settled")
+        return self.phase not in ("begun", "settled")
 
     @property
     def safety(self) -> str:
-        """The ID of the safety backup, which is there in every phase but `saving`."""
+        """The ID of the safety backup, which is there in every phase but `begun`."""
         if self.replacing is None or self.replacing.safety is None:
             raise AssertionError(f"a restore that is {self.phase} has no safety backup")
         return self.replacing.safety
@@ -85,7 +86,7 @@ class RestoreNote(msgspec.Struct, kw_only=True):
     @property
     def what(self) -> str:
         """What became of it, in a sentence."""
-        if self.phase == "saving":
+        if self.phase == "begun":
             return f"a restore of {self.backup} was cut short before it had touched anything, and Kimai may be stopped"
         return f"a restore of {self.backup} was cut short: Kimai's database and files may be half restored"
 
@@ -100,9 +101,11 @@ class RestoreNote(msgspec.Struct, kw_only=True):
     @property
     def mend(self) -> str:
         """What an admin has to do about it."""
+        if self.replacing is None and self.phase == "begun":
+            return f"Run `kimai-backup {self.again}` again, or `kimai-backup restore --rollback` to leave all as it is."
         if self.replacing is None:
             return f"Run `kimai-backup {self.again}` again: it takes back what that one made."
-        if self.phase == "saving":
+        if self.phase == "begun":
             return (
                 "`kimai-backup restore --resume` begins it anew, `kimai-backup restore --rollback` leaves all as it is."
             )

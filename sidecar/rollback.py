@@ -171,9 +171,7 @@ def _keep_that_it_is_back(job: Job, note: RestoreNote) -> None:
     """As if nothing had been touched: all that is left to do is to start Kimai."""
     assert note.replacing is not None  # noqa: S101 - what this module is for
     replacing = Replacing(reference=note.replacing.reference, wish=note.replacing.wish)
-    back = msgspec.structs.replace(
-        note, phase="saving", objects=[], expected=None, upgrading=False, replacing=replacing
-    )
+    back = msgspec.structs.replace(note, phase="begun", objects=[], expected=None, upgrading=False, replacing=replacing)
     job.state.write_restore_note(back)
     note.phase = back.phase
 

@@ -155,7 +155,7 @@ class State:
         """The restore has ended, one way or the other; with `run_id` the note goes only if that one touched nothing."""
         if run_id is not None:
             found = self.restore_note()
-            if found is None or found.run_id != run_id or found.phase != "saving":
+            if found is None or found.run_id != run_id or found.phase != "begun":
                 return
         self.journal.unlink(missing_ok=True)
 

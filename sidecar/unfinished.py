@@ -33,7 +33,7 @@ def resume(job: Job, *, discard: bool = False, dry_run: bool = False) -> Report:
     `discard`: what was written to an instance that Kimai was cut short in migrating may go.
     """
     note, replacing = _unfinished(job)
-    if note.phase == "saving":
+    if note.phase == "begun":
         return _begin_anew(job, replacing, dry_run=dry_run)
     with job.state.lock("restore"), reported(job, note.backup, dry_run=dry_run, resume=True) as report:
         note, replacing = _unfinished(job)
@@ -61,9 +61,9 @@ def rollback(job: Job, *, discard: bool = False, dry_run: bool = False) -> Repor
 
     `discard`: what was written to the restored instance since may go.
     """
-    _unfinished(job)
+    _cut_short(job)
     with job.state.lock("restore"), reported(job, "", dry_run=dry_run, rollback=True, discard=discard) as report:
-        note, _ = _unfinished(job)
+        note = _cut_short(job)
         report.backup, report.is_rolled_back = note.backup, True
         if note.is_settled:
             raise Refused(
@@ -73,7 +73,7 @@ def rollback(job: Job, *, discard: bool = False, dry_run: bool = False) -> Repor
         report.check(f"the restore of {note.backup} was cut short: {_how_far(note)}")
         if note.phase == "in place" and not discard:
             _refuse_if_written(job, note)
-        is_touched = note.phase != "saving"
+        is_touched = note.phase != "begun"
         if dry_run:
             report.steps.append(f"would put {note.safety} back" if is_touched else "would let Kimai run again")
             return report
@@ -106,8 +106,16 @@ def _roll_back(job: Job, note: RestoreNote, rest: Rest, report: Report, *, disca
 
 
 def _unfinished(job: Job) -> tuple[RestoreNote, Replacing]:
+    note = _cut_short(job)
+    if note.replacing is None:
+        raise Refused(NONE, mend=note.mend)
+    return note, note.replacing
+
+
+def _cut_short(job: Job) -> RestoreNote:
+    """The note of a restore over an instance in use, or of any that had touched nothing yet."""
     note = job.state.restore_note()
-    if note is None or note.replacing is None:
+    if note is None or (note.replacing is None and note.phase != "begun"):
         mend = note.mend if note is not None and note.is_between else "`kimai-backup health` tells how things are."
         raise Refused(NONE, mend=mend)
     if note.database != job.redacted_url:
@@ -116,17 +124,17 @@ def _unfinished(job: Job) -> tuple[RestoreNote, Replacing]:
             f"DATABASE_URL is {job.redacted_url}",
             mend="Set DATABASE_URL to that database once more.",
         )
-    if note.phase == "rolling back" and note.replacing.about_to_drop:
+    if note.phase == "rolling back" and note.replacing is not None and note.replacing.about_to_drop:
         with closing(job.connect()) as session:
             if marked(session) == note.run_id and tables_but_mark(session) >= note.replacing.about_to_drop:
                 # Killed before the first of them was.
                 note.phase = "in place"
-    return note, note.replacing
+    return note
 
 
 def _how_far(note: RestoreNote) -> str:
     return {
-        "saving": "nothing had been touched",
+        "begun": "nothing had been touched",
         "in place": "database and files are in place, and Kimai had not shown yet that it works",
         "rolling back": "what was there before was being put back",
         "settled": "it had reached its end",

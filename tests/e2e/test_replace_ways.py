@@ -78,7 +78,7 @@ def _killed(site: Site, point: Point, backup: str) -> bool:
 # ── Every command says so, in each phase ─────────────────────────────────────────────────────────────────────
 
 PHASES = {
-    "saving": SAVING,
+    "begun": SAVING,
     "under way": LOADING,
     "in place": IN_PLACE,
     "rolling back": None,
