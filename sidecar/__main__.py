@@ -29,7 +29,7 @@ def main() -> NoReturn:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
     try:
-        # Without its own exits, click gives back the code that `_exit` raised.
+        # Without its own exits, click gives back the code that `end_with` raised.
         sys.exit(cli(prog_name="kimai-backup", standalone_mode=False) or Exit.DONE)
     except click.ClickException as error:
         error.show()

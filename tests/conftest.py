@@ -13,6 +13,8 @@ from tests.support import mysql_server as mysql_servers
 from tests.support import seaweed
 from tests.support.cli import Site, make_site
 from tests.support.examples import QUICK, USUAL
+from tests.support.line import site_behind_line
+from tests.support.proxy import Proxy
 from tests.support.servers import Server, mariadb
 
 CI_FORBIDS_SKIPPING = os.environ.get("CI") == "true"
@@ -111,3 +113,10 @@ def site(tmp_path: Path, server: Server) -> Iterator[Site]:
     found = make_site(tmp_path, server)
     yield found
     found.end()
+
+
+@pytest.fixture
+def line(tmp_path: Path, server: Server) -> Iterator[tuple[Site, Proxy]]:
+    """A site with many rows, and the line to its server, which tests can hold and cut."""
+    with site_behind_line(tmp_path, server) as found:
+        yield found

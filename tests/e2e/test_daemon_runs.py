@@ -15,23 +15,9 @@ import pytest
 
 from sidecar.history import History
 from sidecar.runs import Run
-from tests.support.cli import COMMAND, Site, make_site, poll
+from tests.support.cli import COMMAND, Site, poll
+from tests.support.line import IN_THE_DUMP
 from tests.support.proxy import Proxy
-from tests.support.servers import Server
-
-MIDDLE = 400_000
-"""Bytes from the server after which a dump of 5000 timesheets is well under way, and not yet done."""
-
-
-@pytest.fixture
-def line(tmp_path: Path, mariadb_server: Server) -> Iterator[tuple[Site, Proxy]]:
-    """A site whose server is behind a line that tests can hold."""
-    site = make_site(tmp_path, mariadb_server, timesheets=5000)
-    with Proxy(mariadb_server.host, mariadb_server.port) as proxy:
-        site.port = proxy.port
-        site.point_env_at(site.url)
-        yield site, proxy
-    site.end()
 
 
 def history(site: Site) -> History:
@@ -126,7 +112,7 @@ def test_its_hour_comes(site: Site) -> None:
 def test_told_to_end_in_the_middle_of_a_run_it_publishes_nothing_and_makes_up_for_it(line: tuple[Site, Proxy]) -> None:
     site, proxy = line
     ran_days_ago(site, 3)
-    proxy.hold_after(MIDDLE, from_server=True)
+    proxy.hold_after(IN_THE_DUMP, from_server=True)
     with daemon(site) as process:
         assert proxy.held.wait(30)
         process.stop()
@@ -145,7 +131,7 @@ def test_told_to_end_in_the_middle_of_a_run_it_publishes_nothing_and_makes_up_fo
 def test_a_child_that_is_killed_is_seen_and_tried_again_later(line: tuple[Site, Proxy]) -> None:
     site, proxy = line
     ran_days_ago(site, 3)
-    proxy.hold_after(MIDDLE, from_server=True)
+    proxy.hold_after(IN_THE_DUMP, from_server=True)
     with daemon(site) as process:
         assert proxy.held.wait(30)
         child = child_of(process, "backup")
@@ -164,7 +150,7 @@ def test_a_child_that_is_killed_is_seen_and_tried_again_later(line: tuple[Site, 
 def test_after_daemon_and_run_were_killed_the_next_start_makes_up_for_it(line: tuple[Site, Proxy]) -> None:
     site, proxy = line
     ran_days_ago(site, 3)
-    proxy.hold_after(MIDDLE, from_server=True)
+    proxy.hold_after(IN_THE_DUMP, from_server=True)
     with daemon(site) as process:
         assert proxy.held.wait(30)
         child = child_of(process, "backup")
@@ -184,7 +170,7 @@ def test_after_daemon_and_run_were_killed_the_next_start_makes_up_for_it(line: t
 def test_a_run_that_outlived_its_daemon_is_not_doubled(line: tuple[Site, Proxy]) -> None:
     site, proxy = line
     ran_days_ago(site, 3)
-    proxy.hold_after(MIDDLE, from_server=True)
+    proxy.hold_after(IN_THE_DUMP, from_server=True)
     with daemon(site) as process:
         assert proxy.held.wait(30)
         process.process.kill()

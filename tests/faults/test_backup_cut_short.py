@@ -15,27 +15,14 @@ from sidecar import backup
 from sidecar.app import App
 from sidecar.database.dump import Dump
 from sidecar.report.progress import progress
-from tests.support.cli import Site, make_site, poll, without_rights
+from tests.support.cli import Site, poll, without_rights
+from tests.support.line import IN_THE_DUMP, site_behind_line
 from tests.support.proxy import Proxy
-from tests.support.servers import Server, running, wait_for
-
-MIDDLE = 400_000
-"""Bytes from the server after which a dump of 5000 timesheets is well under way, and not yet done."""
-
-
-@pytest.fixture
-def line(tmp_path: Path, mariadb_server: Server) -> Iterator[tuple[Site, Proxy]]:
-    """A site whose server is behind a line that tests can hold and cut."""
-    site = make_site(tmp_path, mariadb_server, timesheets=5000)
-    with Proxy(mariadb_server.host, mariadb_server.port) as proxy:
-        site.port = proxy.port
-        site.point_env_at(site.url)
-        yield site, proxy
-    site.end()
+from tests.support.servers import running, wait_for
 
 
 def hold_in_the_dump(site: Site, proxy: Proxy) -> "subprocess.Popen[bytes]":
-    proxy.hold_after(MIDDLE, from_server=True)
+    proxy.hold_after(IN_THE_DUMP, from_server=True)
     process = site.start("backup")
     assert proxy.held.wait(30)
     return process
@@ -110,24 +97,20 @@ def test_a_migration_while_the_dump_runs(line: tuple[Site, Proxy]) -> None:
 
 
 def test_a_server_killed_in_the_dump(tmp_path: Path) -> None:
-    with running() as server:
-        site = make_site(tmp_path, server, timesheets=5000)
+    with running() as server, site_behind_line(tmp_path, server) as (site, proxy):
         first = site.backup()
         before = site.shelf()
-        with Proxy(server.host, server.port) as proxy:
-            site.port = proxy.port
-            site.point_env_at(site.url)
-            process = hold_in_the_dump(site, proxy)
-            server.kill()
-            proxy.release()
-            ran = site.ended(process, 60)
-            assert ran.code == 5, ran.said
-            assert site.shelf() == before
-            assert server.process is not None
-            assert server.folder is not None
-            server.process = subprocess.Popen(server.process.args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            wait_for(server, server.folder / "log")
-            assert site.backup() > first
+        process = hold_in_the_dump(site, proxy)
+        server.kill()
+        proxy.release()
+        ran = site.ended(process, 60)
+        assert ran.code == 5, ran.said
+        assert site.shelf() == before
+        assert server.process is not None
+        assert server.folder is not None
+        server.process = subprocess.Popen(server.process.args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(server, server.folder / "log")
+        assert site.backup() > first
 
 
 # ── The disk ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,16 +3,14 @@
 import os
 import shlex
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.standin.install import set_fault
-from tests.support.cli import Ran, Site, make_site, poll
+from tests.support.cli import Ran, Site, poll
 from tests.support.killing import Point, kill_at
+from tests.support.line import IN_THE_LOAD
 from tests.support.proxy import Proxy
-from tests.support.servers import Server
 
 LOAD = "sidecar.database.load"
 LOST = "sidecar.restore_lost"
@@ -161,24 +159,20 @@ def test_what_users_wrote_while_kimai_came_up_stays_where_that_fails(lost: Site)
 
 
 @pytest.fixture
-def line(tmp_path: Path, mariadb_server: Server) -> Iterator[tuple[Site, Proxy]]:
-    """A site with many rows in one table, its server behind a line that tests can hold."""
-    site = make_site(tmp_path, mariadb_server, timesheets=5000)
-    with Proxy(mariadb_server.host, mariadb_server.port) as proxy:
-        site.port = proxy.port
-        site.point_env_at(site.url)
-        site.backup()
-        site.remember()
-        site.sql("SET foreign_key_checks=0", "DROP TABLE kimai2_timesheet")
-        yield site, proxy
-    site.end()
+def line(line: tuple[Site, Proxy]) -> tuple[Site, Proxy]:
+    """A site behind the line that has lost the table with its many rows."""
+    site, _ = line
+    site.backup()
+    site.remember()
+    site.sql("SET foreign_key_checks=0", "DROP TABLE kimai2_timesheet")
+    return line
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_while_rows_are_loaded_loses_nothing(line: tuple[Site, Proxy], number: int) -> None:
     site, proxy = line
     before = site.rows()
-    proxy.hold_after(300_000, from_server=False)
+    proxy.hold_after(IN_THE_LOAD, from_server=False)
     process = site.start("restore", "latest", "--tables", "kimai2_timesheet")
     assert proxy.held.wait(30)
     process.send_signal(number)
@@ -196,7 +190,7 @@ def test_a_signal_while_rows_are_loaded_loses_nothing(line: tuple[Site, Proxy], 
 def test_a_table_that_comes_while_rows_are_loaded_is_not_replaced(line: tuple[Site, Proxy]) -> None:
     """On a machine Kimai can't be stopped from here, and anybody may make a table meanwhile."""
     site, proxy = line
-    proxy.hold_after(300_000, from_server=False)
+    proxy.hold_after(IN_THE_LOAD, from_server=False)
     process = site.start("restore", "latest", "--tables", "kimai2_timesheet")
     assert proxy.held.wait(30)
     site.sql("CREATE TABLE kimai2_timesheet (id INT PRIMARY KEY)", "INSERT INTO kimai2_timesheet VALUES (7)")

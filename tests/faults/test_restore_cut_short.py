@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,9 @@ from sidecar.errors import Interrupted
 from sidecar.kimai.staging import Staging
 from sidecar.report.progress import progress
 from tests.standin.install import set_fault
-from tests.support.cli import Site, make_site, poll
+from tests.support.cli import Site, poll
+from tests.support.line import IN_THE_LOAD
 from tests.support.proxy import Proxy
-from tests.support.servers import Server
 
 
 @pytest.fixture
@@ -162,21 +161,17 @@ def test_a_restore_of_another_instances_name_waits_for_the_same_kimai(lost: Site
 
 
 @pytest.fixture
-def line(tmp_path: Path, mariadb_server: Server) -> Iterator[tuple[Site, Proxy]]:
-    """A lost site like the others, its server behind a line that tests can cut."""
-    site = make_site(tmp_path, mariadb_server, timesheets=5000)
-    with Proxy(mariadb_server.host, mariadb_server.port) as proxy:
-        site.port = proxy.port
-        site.point_env_at(site.url)
-        site.backup()
-        site.remember()
-        site.lose_all()
-        yield site, proxy
-    site.end()
+def line(line: tuple[Site, Proxy]) -> tuple[Site, Proxy]:
+    """A lost site like the others, with more rows, and behind the line."""
+    site, _ = line
+    site.backup()
+    site.remember()
+    site.lose_all()
+    return line
 
 
 def hold_in_the_load(site: Site, proxy: Proxy) -> "subprocess.Popen[bytes]":
-    proxy.hold_after(300_000, from_server=False)
+    proxy.hold_after(IN_THE_LOAD, from_server=False)
     process = site.start("restore", "latest")
     assert proxy.held.wait(30)
     assert site.objects()

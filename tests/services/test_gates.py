@@ -16,6 +16,7 @@ from sidecar.restore_note import RestoreNote
 from sidecar.state import State
 from tests.standin.install import NEWEST_MIGRATION, install_console, set_fault
 from tests.support.cli import Ran, Site, make_site, poll
+from tests.support.line import IN_THE_DUMP
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
 
@@ -306,22 +307,18 @@ def redacted(site: Site) -> str:
 
 
 @pytest.fixture
-def held(tmp_path: Path, server: Server) -> Iterator[tuple[Site, Callable[[], Ran]]]:
+def held(line: tuple[Site, Proxy]) -> tuple[Site, Callable[[], Ran]]:
     """A site whose backup is held in the middle of its dump; the call lets it go on, and tells how it ended."""
-    site = make_site(tmp_path / "held", server, timesheets=5000)
-    with Proxy(server.host, server.port) as proxy:
-        site.port = proxy.port
-        site.point_env_at(site.url)
-        proxy.hold_after(400_000, from_server=True)
-        process = site.start("backup")
-        assert proxy.held.wait(60)
+    site, proxy = line
+    proxy.hold_after(IN_THE_DUMP, from_server=True)
+    process = site.start("backup")
+    assert proxy.held.wait(60)
 
-        def go_on() -> Ran:
-            proxy.release()
-            return site.ended(process)
+    def go_on() -> Ran:
+        proxy.release()
+        return site.ended(process)
 
-        yield site, go_on
-    site.end()
+    return site, go_on
 
 
 def test_a_kimai_that_is_updated_meanwhile_makes_no_backup(held: tuple[Site, Callable[[], Ran]]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from sidecar import cli as commands
+from sidecar.cli import cli
 from sidecar.errors import Exit
 from sidecar.manifest import Database, File, Manifest, Plugin
 from sidecar.settings import Settings, describe
@@ -18,7 +18,7 @@ from tests.support import documents
 ROOT = documents.ROOT
 README = (ROOT / "README.md").read_text()
 FORMAT = (ROOT / "docs/format.md").read_text()
-COMMANDS = {name: command for name, command in commands.cli.commands.items() if not command.hidden}
+COMMANDS = {name: command for name, command in cli.commands.items() if not command.hidden}
 
 
 def section(text: str, title: str) -> str:
@@ -136,7 +136,7 @@ def test_levels_and_modules_stand_in_the_architecture() -> None:
 
 def test_modules_named_in_the_architecture_exist() -> None:
     text = documents.ARCHITECTURE.read_text().partition("<!-- modules -->")[0]
-    for name in re.findall(r"`((?:archive|database|kimai|storage|report)/[\w/]+\w)`", text):
+    for name in re.findall(r"`((?:commands|archive|database|kimai|storage|report)/[\w/]+\w)`", text):
         assert (ROOT / "sidecar" / f"{name}.py").exists(), name
 
 
