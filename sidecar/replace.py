@@ -1,6 +1,7 @@
 """Replacing an instance in use: saved, restored over, and put back as it was where anything fails."""
 
 import logging
+from collections.abc import Callable
 
 from sidecar.archive.source import Source
 from sidecar.carry_out import carry_out
@@ -12,6 +13,7 @@ from sidecar.restore_note import RestoreNote
 from sidecar.rollback import put_files_back, roll_back
 from sidecar.safety import save
 from sidecar.undisturbed import hold
+from sidecar.unwritten import Known
 from sidecar.wish import Wish
 
 log = logging.getLogger(__name__)
@@ -58,11 +60,17 @@ def replace(
 
 
 def after_failure(
-    job: Job, note: RestoreNote, rest: Rest, report: Report, error: BaseException, *, discard: bool = True
+    job: Job,
+    note: RestoreNote,
+    rest: Rest,
+    report: Report,
+    error: BaseException,
+    *,
+    known: Callable[[], Known] | None = None,
 ) -> None:
     """Roll back, and let the error that led to it say how that ended; one that has settled stays.
 
-    `discard`: see `roll_back`.
+    `known`: see `roll_back`.
     """
     if note.is_settled:
         add(error, "The restore counts all the same: `kimai-backup restore --resume` tidies up.")
@@ -70,7 +78,7 @@ def after_failure(
     hold()
     log.warning("the restore failed: %s", error)
     try:
-        roll_back(job, note, rest, report, discard=discard)
+        roll_back(job, note, rest, report, known=known)
     except Exception as second:  # noqa: BLE001 - whatever it is, the first error must tell what became of it
         log.error("what was there is not put back: %s", second)  # noqa: TRY400 - one line
         code = second.exit_code if isinstance(second, KimaiBackupError) else Exit.FAULT

@@ -1,40 +1,43 @@
 """Rolling back a restore over an instance in use: the files that were set aside, and the safety backup's database."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import msgspec
 
 from sidecar.archive.source import Source
 from sidecar.claim import check_mark
-from sidecar.database.compare import compare
 from sidecar.database.locked import drop_unchanged
 from sidecar.database.objects import MARKER, clear, contents_but_mark, mark, marked, sign_mark
-from sidecar.database.snapshot import take
 from sidecar.errors import Damaged, KimaiBackupError, NoSuchBackup, Refused, StorageFailed
 from sidecar.killed import take_back_database
 from sidecar.kimai import console as asked
 from sidecar.kimai.target import Rest
-from sidecar.manifest import Database
 from sidecar.restore_database import load_anew
 from sidecar.restore_job import Job, Report
 from sidecar.restore_note import Replacing, RestoreNote
+from sidecar.unwritten import Known, check_unused, holds, refuse_written_files, written_since
 
 log = logging.getLogger(__name__)
 
 
-def roll_back(job: Job, note: RestoreNote, rest: Rest, report: Report, *, discard: bool = True) -> None:
+def roll_back(
+    job: Job, note: RestoreNote, rest: Rest, report: Report, *, known: Callable[[], Known] | None = None
+) -> None:
     """Bring back what was there. Kimai is at rest meanwhile, and stays so where this fails; the note stays then, too.
 
-    The safety backup is there and whole before anything is changed. `discard`: what was written to a restored instance
-    since it was in place may go; else that is `Refused`. Raises `KimaiBackupError`.
+    The safety backup is there and whole before anything is changed. `known`: what was written to a restored instance
+    since it was in place may not go, so that it is `Refused`. Raises `KimaiBackupError`.
     """
     rest.is_wanted = False
     rest.stop()
+    may_be_written = known is not None and note.phase == "in place"
+    if known is not None and may_be_written:
+        refuse_written_files(job, note, known())
     if _is_ours(job, note):
         with whole_safety(job, note, is_dropped=note.phase != "in place") as safety:
-            _drop_what_was_restored(job, note, discard=discard)
+            _drop_what_was_restored(job, note, discard=not may_be_written)
             lacks = put_files_back(job, note)
             lacks += load_anew(job, safety, report)
     else:
@@ -67,12 +70,6 @@ def put_files_back(job: Job, note: RestoreNote) -> list[str]:
             note.replacing.stays += stays
             job.state.write_restore_note(note)
     return list(dict.fromkeys(note.replacing.stays))
-
-
-def holds(job: Job, expected: Database) -> bool:
-    """Whether the database is just that, row for row."""
-    with take(job.connect, job.connections) as snapshot:
-        return not compare(snapshot, expected)
 
 
 def _is_ours(job: Job, note: RestoreNote) -> bool:
@@ -113,7 +110,7 @@ def _drop_what_was_restored(job: Job, note: RestoreNote, *, discard: bool) -> No
     try:
         if marked(session) is None:
             mark(session, note.run_id)
-        if note.phase == "in place" and not discard and contents_but_mark(session):
+        if not discard and contents_but_mark(session):
             check_unused(note)
             assert note.expected is not None  # noqa: S101 - `check_unused`
             if drop_unchanged(session, note.expected, lambda tables: _begin(job, note, tables), job.progress.advance):
@@ -124,30 +121,6 @@ def _drop_what_was_restored(job: Job, note: RestoreNote, *, discard: bool) -> No
             clear(session)
     finally:
         session.close()
-
-
-def check_unused(note: RestoreNote) -> None:
-    """Raise `Refused` where nobody can tell whether a restored database was written to since."""
-    if note.upgrading:
-        raise _not_to_drop(
-            note, "Kimai has begun to migrate its database, so that nobody can tell what else was written"
-        )
-    if note.expected is None:
-        raise _not_to_drop(
-            note, "the zip doesn't say what its database held, so nobody can tell what was written since"
-        )
-
-
-def written_since(note: RestoreNote) -> Refused:
-    """What a restored database that was written to since is not dropped by."""
-    return _not_to_drop(note, "its database was written to since")
-
-
-def _not_to_drop(note: RestoreNote, why: str) -> Refused:
-    return Refused(
-        f"{note.backup} is restored, and {why}: it is not dropped",
-        mend="`kimai-backup restore --resume` keeps it. If it can go, pass --discard-killed.",
-    )
 
 
 def _begin(job: Job, note: RestoreNote, about_to_drop: int = 0) -> None:

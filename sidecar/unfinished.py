@@ -21,8 +21,9 @@ from sidecar.restore import restore
 from sidecar.restore_job import Job, Report, add
 from sidecar.restore_note import Replacing, RestoreNote
 from sidecar.restore_report import reported
-from sidecar.rollback import check_unused, holds, roll_back, whole_safety, written_since
+from sidecar.rollback import roll_back, whole_safety
 from sidecar.undisturbed import tidying_undisturbed
+from sidecar.unwritten import Known, check_same, holds, known_files, refuse_written_database, refuse_written_files
 
 NONE = "no restore over an instance in use was cut short here"
 
@@ -71,15 +72,19 @@ def rollback(job: Job, *, discard: bool = False, dry_run: bool = False) -> Repor
                 mend=f"To go back all the same: `kimai-backup restore {note.safety} --replace`.",
             )
         report.check(f"the restore of {note.backup} was cut short: {_how_far(note)}")
+        known = None
         if note.phase == "in place" and not discard:
-            _refuse_if_written(job, note)
+            # While Kimai may still run; it is asked once more when that is stopped, and the tables are locked.
+            known = known_files(job, note)
+            refuse_written_files(job, note, known)
+            refuse_written_database(job, note)
         is_touched = note.phase != "begun"
         if dry_run:
             report.steps.append(f"would put {note.safety} back" if is_touched else "would let Kimai run again")
             return report
         with tidying_undisturbed(), job.kimai.at_rest(was_running=note.was_running, half=is_touched) as rest:
             if is_touched:
-                _roll_back(job, note, rest, report, discard=discard)
+                _roll_back(job, note, rest, report, known)
         if not is_touched:
             # Once Kimai runs again.
             job.state.clear_restore_note()
@@ -87,19 +92,9 @@ def rollback(job: Job, *, discard: bool = False, dry_run: bool = False) -> Repor
         return report
 
 
-def _refuse_if_written(job: Job, note: RestoreNote) -> None:
-    """While Kimai may still run; it is asked once more when that is stopped, and the tables are locked."""
-    with closing(job.connect()) as session:
-        if not contents_but_mark(session):
-            return
-    check_unused(note)
-    if note.expected is not None and not holds(job, note.expected):
-        raise written_since(note)
-
-
-def _roll_back(job: Job, note: RestoreNote, rest: Rest, report: Report, *, discard: bool) -> None:
+def _roll_back(job: Job, note: RestoreNote, rest: Rest, report: Report, known: Known | None) -> None:
     try:
-        roll_back(job, note, rest, report, discard=discard)
+        roll_back(job, note, rest, report, known=None if known is None else lambda: known)
     except BaseException as error:
         add(error, STAYS_STOPPED if isinstance(error, Refused) else f"{note.mend} {STAYS_STOPPED}")
         raise
@@ -139,13 +134,6 @@ def _how_far(note: RestoreNote) -> str:
         "rolling back": "what was there before was being put back",
         "settled": "it had reached its end",
     }.get(note.phase, "what was there is half replaced")
-
-
-def _check_same(source: Source, note: RestoreNote) -> None:
-    manifest = source.manifest
-    # The journal knows what it shall hold once the load had begun.
-    if source.label != note.backup or (manifest and note.expected and manifest.database != note.expected):
-        raise Damaged(f"{source.label} is not the backup that was being restored, {note.backup}")
 
 
 def _check_again(
@@ -198,7 +186,7 @@ def _is_half_migrated(job: Job, note: RestoreNote) -> bool:
 def _replace_again(job: Job, note: RestoreNote, replacing: Replacing, report: Report, *, dry_run: bool) -> None:
     """From the first drop on, unless nothing has been dropped yet."""
     with job.reopen(replacing.reference) as source:
-        _check_same(source, note)
+        check_same(source, note)
         read_whole(job, source, report)
         is_marked = _is_marked(job, note)
         with whole_safety(job, note, is_dropped=is_marked) as safety:
@@ -231,7 +219,7 @@ def _finish(job: Job, note: RestoreNote, replacing: Replacing, report: Report, *
             _enable_events(job, replacing)
             settle(job, note, _InPlace(job))
         except BaseException as error:
-            after_failure(job, note, rest, report, error, discard=False)
+            after_failure(job, note, rest, report, error, known=lambda: known_files(job, note))
             raise
         job.state.clear_restore_note()
         report.step(f"{note.backup} is restored")

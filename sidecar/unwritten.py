@@ -1,0 +1,124 @@
+"""What was written to a restored instance since it was in place, by which a rollback may not take it away."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+
+from sidecar.archive.source import Source
+from sidecar.brief import some
+from sidecar.database.compare import compare
+from sidecar.database.objects import contents_but_mark
+from sidecar.database.snapshot import take
+from sidecar.errors import Damaged, Interrupted, KimaiBackupError, Refused
+from sidecar.kimai.beneath import exact_path
+from sidecar.kimai.environment import BESIDE_SUFFIX, GENERATED_FILE, MIRROR_FILE
+from sidecar.kimai.survey import Survey
+from sidecar.manifest import Database, File
+from sidecar.restore_job import Job
+from sidecar.restore_note import RestoreNote
+
+Known = Mapping[bytes, Sequence[File]]
+"""By its path, what a file may be in a restored instance: the backup's, or as it was before where it stayed."""
+
+_SHOWN = 3
+
+
+def known_files(job: Job, note: RestoreNote) -> Known:
+    """What there may be of files. Raises `Refused` where nobody can tell, as one of the backups is lost."""
+    assert note.replacing is not None  # noqa: S101 - what this module is for
+    found: dict[bytes, list[File]] = defaultdict(list)
+    if note.replacing.wish.only == "database":
+        return found
+    try:
+        for reference in (note.replacing.reference, note.safety):
+            with job.reopen(reference) as source:
+                if reference != note.safety:
+                    check_same(source, note)
+                for file in source.files:
+                    found[exact_path(file)].append(file)
+    except Interrupted:
+        raise
+    except KimaiBackupError as error:
+        raise not_to_drop(note, f"nobody can tell which of its files were written since ({error.what})") from error
+    return found
+
+
+def check_same(source: Source, note: RestoreNote) -> None:
+    """Raise `Damaged` where another backup has taken the place of the one that is restored."""
+    manifest = source.manifest
+    # The journal knows what it shall hold once the load had begun.
+    if source.label != note.backup or (manifest and note.expected and manifest.database != note.expected):
+        raise Damaged(f"{source.label} is not the backup that was being restored, {note.backup}")
+
+
+def refuse_written_files(job: Job, note: RestoreNote, known: Known) -> None:
+    """Raise `Refused` where files are in place that neither the backup nor what was before has so."""
+    if note.replacing is None or note.replacing.wish.only == "database":
+        return
+    survey = job.means().instance.survey()
+    made_anew = (GENERATED_FILE, MIRROR_FILE) if job.kimai.mirrors_secret else ()
+    since = [
+        entry.path
+        for entry in survey.entries
+        if entry.kind != "folder"
+        and entry.path not in made_anew
+        and not entry.path.endswith(BESIDE_SUFFIX)
+        and not _is_known(entry, known.get(exact_path(entry), ()), survey)
+    ]
+    if since:
+        raise not_to_drop(note, f"{some(since, _SHOWN)} in its folder was written since")
+
+
+def _is_known(entry: File, known: Sequence[File], survey: Survey) -> bool:
+    """By content where its time differs, as not every way of reading it tells that to the nanosecond."""
+    alike = [file for file in known if (file.kind, file.size) == (entry.kind, entry.size)]
+    if entry.kind == "link":
+        return any((file.target, file.target_bytes) == (entry.target, entry.target_bytes) for file in alike)
+    if any(file.mtime == entry.mtime for file in alike):
+        return True
+    content = survey.open(entry) if alike else None
+    if content is None:
+        return False
+    with content:
+        for _ in content:
+            pass
+    return any(file.sha256 == content.file.sha256 for file in alike)
+
+
+def holds(job: Job, expected: Database) -> bool:
+    """Whether the database is just that, row for row."""
+    with take(job.connect, job.connections) as snapshot:
+        return not compare(snapshot, expected)
+
+
+def refuse_written_database(job: Job, note: RestoreNote) -> None:
+    """Raise `Refused` where the database isn't empty, and not what was restored either."""
+    with closing(job.connect()) as session:
+        if not contents_but_mark(session):
+            return
+    check_unused(note)
+    if note.expected is not None and not holds(job, note.expected):
+        raise written_since(note)
+
+
+def check_unused(note: RestoreNote) -> None:
+    """Raise `Refused` where nobody can tell whether a restored database was written to since."""
+    if note.upgrading:
+        raise not_to_drop(
+            note, "Kimai has begun to migrate its database, so that nobody can tell what else was written"
+        )
+    if note.expected is None:
+        raise not_to_drop(note, "the zip doesn't say what its database held, so nobody can tell what was written since")
+
+
+def written_since(note: RestoreNote) -> Refused:
+    """What a restored database that was written to since is not dropped by."""
+    return not_to_drop(note, "its database was written to since")
+
+
+def not_to_drop(note: RestoreNote, why: str) -> Refused:
+    """What keeps a restored instance where it is."""
+    return Refused(
+        f"{note.backup} is restored, and {why}: it is not dropped",
+        mend="`kimai-backup restore --resume` keeps it. If it can go, pass --discard-killed.",
+    )
