@@ -12,6 +12,7 @@ import pytest
 from tests.support import mysql_server as mysql_servers
 from tests.support import seaweed
 from tests.support.cli import Site, make_site
+from tests.support.drill import scratch_user
 from tests.support.examples import QUICK, USUAL
 from tests.support.servers import Server, mariadb
 
@@ -111,3 +112,11 @@ def site(tmp_path: Path, server: Server) -> Iterator[Site]:
     found = make_site(tmp_path, server)
     yield found
     found.end()
+
+
+@pytest.fixture
+def scratch(site: Site) -> Iterator[str]:
+    """A prefix of its own; a user who may make databases of that prefix and nothing else."""
+    with scratch_user(site.server) as (prefix, url):
+        site.extra["DRILL_DATABASE_URL"] = url
+        yield prefix

@@ -1,7 +1,6 @@
 """A dump that was cut after any of its statements is found by a drill, and what it lost is named."""
 
 import re
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from sidecar.state import State
 from sidecar.storage.local import LocalStorage
 from sidecar.turns import Tries
 from tests.support.cli import Site
-from tests.support.drill import repack, scratch_user, scratches
+from tests.support.drill import dump_of, repack, scratch_user, scratches
 
 SMALL = (
     "CREATE TABLE alpha (id INT PRIMARY KEY, name VARCHAR(20) DEFAULT 'a', KEY by_name (name))",
@@ -77,8 +76,7 @@ def bench(site: Site, tmp_path: Path) -> Iterator[Bench]:
 
 def test_after_any_statement(bench: Bench) -> None:
     whole = {name: (bench.folder / name).read_bytes() for name in (f"{bench.made}.zip", f"{bench.made}.json")}
-    with zipfile.ZipFile(bench.folder / f"{bench.made}.zip") as archive:
-        text = archive.read("database.sql")
+    text = dump_of(bench.folder, bench.made)
     # What follows puts back the session's settings, and loses nothing.
     last = max(match.start() for match in re.finditer(rb"CREATE[^\n]* EVENT ", text))
     cuts = [match.end() for match in STATEMENT.finditer(text) if match.end() <= last]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.cli import Ran, Site
 from tests.support.servers import Server
 
 
@@ -51,3 +52,26 @@ def repack(folder: Path, made: str, change: dict[str, tuple[bytes, bytes]]) -> N
             archive.writestr(info, content, compress_type=zipfile.ZIP_DEFLATED)
     manifest["archive"] = {"size": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     beside.write_text(json.dumps(manifest))
+
+
+def dump_of(folder: Path, made: str) -> bytes:
+    with zipfile.ZipFile(folder / f"{made}.zip") as archive:
+        return archive.read("database.sql")
+
+
+def proof(site: Site, made: str, kind: str = "proof") -> dict[str, object]:
+    found: dict[str, object] = json.loads((site.backups / f"{made}.{kind}.json").read_bytes())
+    return found
+
+
+def failed(site: Site, made: str, scratch: str) -> Ran:
+    """Drill a backup that went wrong: it must be found out, marked, and leave nothing on the server."""
+    ran = site.run("drill", made)
+    assert ran.code == 7, ran.said
+    assert f"{made}.failed.json" in site.shelf()
+    assert f"{made}.proof.json" not in site.shelf()
+    assert proof(site, made, "failed")["matched"] is False
+    assert scratches(site.server, scratch) == []
+    [line] = [line for line in site.run("list").out.splitlines() if line.startswith(made)]
+    assert line.endswith("damaged")
+    return ran
