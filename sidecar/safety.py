@@ -53,12 +53,14 @@ def check_savable(job: Job, session: Session) -> None:
 
 
 def _of_others(session: Session) -> list[str]:
-    """Events and routines whose definer may be a system user: without that right MySQL drops none of his (1227)."""
+    """Events, views, routines whose definer may be a system user: without that right MySQL drops none of his (1227)."""
     if session.flavour != "mysql":
         return []
     found = session.texts(
         "SELECT 'event', EVENT_NAME FROM information_schema.EVENTS "
         "WHERE EVENT_SCHEMA = DATABASE() AND DEFINER <> CURRENT_USER() "
+        "UNION ALL SELECT 'view', TABLE_NAME FROM information_schema.VIEWS "
+        "WHERE TABLE_SCHEMA = DATABASE() AND DEFINER <> CURRENT_USER() "
         "UNION ALL SELECT LOWER(ROUTINE_TYPE), ROUTINE_NAME FROM information_schema.ROUTINES "
         "WHERE ROUTINE_SCHEMA = DATABASE() AND DEFINER <> CURRENT_USER()"
     )

@@ -12,6 +12,7 @@ import pytest
 from tests.support import mysql_server as mysql_servers
 from tests.support import seaweed
 from tests.support.cli import Site, make_site
+from tests.support.drill import scratch_user
 from tests.support.examples import QUICK, USUAL
 from tests.support.line import site_behind_line
 from tests.support.proxy import Proxy
@@ -120,3 +121,11 @@ def line(tmp_path: Path, server: Server) -> Iterator[tuple[Site, Proxy]]:
     """A site with many rows, and the line to its server, which tests can hold and cut."""
     with site_behind_line(tmp_path, server) as found:
         yield found
+
+
+@pytest.fixture
+def scratch(site: Site) -> Iterator[str]:
+    """A prefix of its own; a user who may make databases of that prefix and nothing else."""
+    with scratch_user(site.server) as (prefix, url):
+        site.extra["DRILL_DATABASE_URL"] = url
+        yield prefix

@@ -5,32 +5,15 @@ import json
 import os
 import re
 import signal
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.cli import Ran, Site, poll
-from tests.support.drill import repack, scratch_user, scratches
+from tests.support.cli import Site, poll
+from tests.support.drill import failed, proof, repack, scratch_user, scratches
 from tests.support.s3 import settings
 from tests.support.seaweed import Store
 from tests.support.servers import running
-
-TABLE = "kimai2_timesheet"
-
-
-@pytest.fixture
-def scratch(site: Site) -> Iterator[str]:
-    """A prefix of its own; a user who may make databases of that prefix and nothing else."""
-    with scratch_user(site.server) as (prefix, url):
-        site.extra["DRILL_DATABASE_URL"] = url
-        yield prefix
-
-
-def proof(site: Site, made: str, kind: str = "proof") -> dict[str, object]:
-    found: dict[str, object] = json.loads((site.backups / f"{made}.{kind}.json").read_bytes())
-    return found
 
 
 def test_a_whole_backup_is_proven(site: Site, scratch: str) -> None:
@@ -61,106 +44,6 @@ def test_the_outcome_is_one_document(site: Site, scratch: str) -> None:
     [found] = site.run("drill", made[:-4], "--json").json()
     assert (found["id"], found["matched"], found["marked"], found["unmarked"]) == (made, True, ["local"], {})
     assert all(table["equal"] for table in found["tables"])
-
-
-def failed(site: Site, made: str, scratch: str) -> Ran:
-    ran = site.run("drill", made)
-    assert ran.code == 7, ran.said
-    assert f"{made}.failed.json" in site.shelf()
-    assert f"{made}.proof.json" not in site.shelf()
-    assert proof(site, made, "failed")["matched"] is False
-    assert scratches(site.server, scratch) == []
-    [line] = [line for line in site.run("list").out.splitlines() if line.startswith(made)]
-    assert line.endswith("damaged")
-    return ran
-
-
-def sql(site: Site, made: str) -> bytes:
-    with zipfile.ZipFile(site.backups / f"{made}.zip") as archive:
-        return archive.read("database.sql")
-
-
-def test_one_row_missing(site: Site, scratch: str) -> None:
-    made = site.backup()
-    text = sql(site, made)
-    at = text.index(b"INSERT INTO `kimai2_tags`")
-    row = text[at : text.index(b";\n", at)]
-    first = row[row.index(b"\n(") : row.index(b",\n(")]
-    repack(site.backups, made, {"database.sql": (first + b",\n(", b"\n(")})
-    ran = failed(site, made, scratch)
-    assert "table kimai2_tags: rows was" in ran.out
-
-
-def test_one_byte_changed(site: Site, scratch: str) -> None:
-    made = site.backup()
-    text = sql(site, made)
-    at = text.index(b"INSERT INTO `kimai2_tags`")
-    row = text[text.index(b"\n(", at) : text.index(b"),", at)]
-    changed = row.replace(b"'", b"'X", 1)
-    repack(site.backups, made, {"database.sql": (row, changed)})
-    assert "table kimai2_tags: digest was" in failed(site, made, scratch).out
-
-
-def test_an_index_lost(site: Site, scratch: str) -> None:
-    made = site.backup()
-    text = sql(site, made)
-    at = text.index(b"  KEY `", text.index(b"CREATE TABLE `kimai2_timesheet` "))
-    line = text[at : text.index(b"\n", at) + 1]
-    repack(site.backups, made, {"database.sql": (line, b"")})
-    assert f"table {TABLE}: definition.indexes" in failed(site, made, scratch).out
-
-
-def test_a_default_changed(site: Site, scratch: str) -> None:
-    made = site.backup()
-    text = sql(site, made)
-    at = text.index(b" DEFAULT 0", text.index(b"CREATE TABLE `kimai2_timesheet` "))
-    line = text[text.rindex(b"\n", 0, at) : text.index(b"\n", at)]
-    repack(site.backups, made, {"database.sql": (line, line.replace(b"DEFAULT 0", b"DEFAULT 1"))})
-    assert f"table {TABLE}: definition.columns" in failed(site, made, scratch).out
-
-
-def test_a_table_too_many(site: Site, scratch: str) -> None:
-    made = site.backup()
-    repack(
-        site.backups,
-        made,
-        {"database.sql": (b"CREATE TABLE `kimai2_tags`", b"CREATE TABLE `more` (id INT);\nCREATE TABLE `kimai2_tags`")},
-    )
-    assert "table more: existence was absent, is there" in failed(site, made, scratch).out
-
-
-def test_a_file_changed(site: Site, scratch: str) -> None:
-    made = site.backup()
-    with zipfile.ZipFile(site.backups / f"{made}.zip") as archive:
-        local = archive.read("config/packages/local.yaml")
-    repack(site.backups, made, {"config/packages/local.yaml": (local[:1], bytes([local[0] ^ 1]))})
-    assert "local.yaml" in failed(site, made, scratch).out
-
-
-def test_an_archive_swapped_for_another_ones(site: Site, scratch: str) -> None:
-    first = site.backup()
-    site.sql("DELETE FROM kimai2_timesheet ORDER BY id DESC LIMIT 1")
-    second = site.backup()
-    (site.backups / f"{second}.zip").write_bytes((site.backups / f"{first}.zip").read_bytes())
-    assert re.search(rf"! {second}\.zip has .*, its manifest says ", failed(site, second, scratch).out)
-    # Though the hash beside it were right: what is within is another backup.
-    beside = site.backups / f"{second}.json"
-    right = json.loads((site.backups / f"{first}.json").read_bytes())["archive"]
-    beside.write_text(json.dumps({**json.loads(beside.read_bytes()), "archive": right}))
-    assert re.search(r"! .*manifest", failed(site, second, scratch).out)
-
-
-def test_a_dump_cut_after_a_statement(site: Site, scratch: str) -> None:
-    made = site.backup()
-    text = sql(site, made)
-    ends = [at for at in range(len(text)) if text.startswith(b";\n", at)]
-    for at in (ends[len(ends) // 3], ends[len(ends) // 2], ends[-12]):
-        whole = (site.backups / f"{made}.zip").read_bytes(), (site.backups / f"{made}.json").read_bytes()
-        repack(site.backups, made, {"database.sql": (text[at + 2 :], b"")})
-        failed(site, made, scratch)
-        (site.backups / f"{made}.zip").write_bytes(whole[0])
-        (site.backups / f"{made}.json").write_bytes(whole[1])
-        (site.backups / f"{made}.failed.json").unlink()
 
 
 def test_what_failed_once_is_proven_by_a_drill_that_matches(site: Site, scratch: str) -> None:

@@ -6,14 +6,12 @@ import shutil
 import signal
 import subprocess
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.cli import Site, poll
-from tests.support.drill import scratch_user
 from tests.support.keys import Key, age_decrypt, age_encrypt, age_key, ssh_key
 from tests.support.s3 import keys_in, settings
 from tests.support.seaweed import Store
@@ -30,13 +28,6 @@ def sealed(site: Site, key: Key) -> Site:
     """A site whose backups are encrypted, to a key that it doesn't have."""
     site.extra["BACKUP_ENCRYPT_TO"] = key.recipient
     return site
-
-
-@pytest.fixture
-def scratch(site: Site) -> Iterator[str]:
-    with scratch_user(site.server) as (prefix, url):
-        site.extra["DRILL_DATABASE_URL"] = url
-        yield prefix
 
 
 def archive(site: Site, made: str) -> Path:

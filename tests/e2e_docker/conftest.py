@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from tests.support import docker
+from tests.support import docker, mysql_server
 
 ASKED_FOR = "KIMAI_TEST_FLAVOURS"
 _WITHOUT_MYSQL: list[str] = []
@@ -16,12 +16,12 @@ def pytest_configure(config: pytest.Config) -> None:
     subprocess.run([str(docker.ROOT / "scripts" / "docker-engine")], check=True, timeout=600, stdin=subprocess.DEVNULL)
     wanted = os.environ.get(ASKED_FOR, "mariadb mysql").split()
     if "mysql" not in wanted:
-        _WITHOUT_MYSQL.append(f"{ASKED_FOR} leaves it out")
-        return
-    try:
-        docker.mysql()
-    except docker.Unavailable as error:
-        _WITHOUT_MYSQL.append(str(error))
+        reason = f"{ASKED_FOR} leaves it out"
+        if os.environ.get("CI") == "true":
+            raise pytest.UsageError(f"CI forbids to go on without MySQL: {reason}")
+        _WITHOUT_MYSQL.append(reason)
+    elif reason := mysql_server.why_there_is_none():
+        _WITHOUT_MYSQL.append(reason)
         os.environ[ASKED_FOR] = " ".join(flavour for flavour in wanted if flavour != "mysql")
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import docker, mysql_server, servers
+from tests.support.cli import make_site
+from tests.support.in_use import InUse, go_on
 from tests.support.servers import Server
 
 ASKED_FOR = "KIMAI_TEST_SERVERS"
@@ -32,10 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if "mysql" not in asked_for() or hasattr(config, "workerinput"):
         return
     subprocess.run([str(docker.ROOT / "scripts" / "docker-engine")], check=True, timeout=600, stdin=subprocess.DEVNULL)
-    try:
-        docker.mysql()
-    except docker.Unavailable as error:
-        _WITHOUT_MYSQL.append(str(error))
+    if reason := mysql_server.why_there_is_none():
+        _WITHOUT_MYSQL.append(reason)
         os.environ[ASKED_FOR] = " ".join(flavour for flavour in asked_for() if flavour != "mysql")
 
 
@@ -78,10 +78,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @contextlib.contextmanager
-def running(flavour: str, *options: str) -> Iterator[Server]:
-    """A fresh server of the flavour, with these options, gone afterwards."""
+def running(flavour: str, *options: str, durable: bool = False) -> Iterator[Server]:
+    """A fresh server of the flavour, with these options, gone afterwards.
+
+    `durable`: on a disk, so that it may be killed and started again.
+    """
     start = mysql_server.running if flavour == "mysql" else servers.running
-    with start(*options) as server:
+    with start(*options, durable=durable) as server:
         yield server
 
 
@@ -101,3 +104,11 @@ def new_user(server: Server) -> Iterator[Callable[..., str]]:
     yield make
     for name in made:
         server.run(f"DROP USER IF EXISTS '{name}'@'%'")
+
+
+@pytest.fixture
+def in_use(tmp_path: Path, server: Server) -> Iterator[InUse]:
+    """A Kimai that went on since its backup, of the tests that restore over it."""
+    site = make_site(tmp_path, server, timesheets=50)
+    yield go_on(site)
+    site.end()

@@ -1,14 +1,13 @@
 """A dump that was cut after any of its statements is found by a drill, and what it lost is named."""
 
 import re
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.cli import Site
-from tests.support.drill import repack
+from tests.support.drill import dump_of, repack
 from tests.support.drill_bench import Bench, running
 
 SMALL = (
@@ -38,8 +37,7 @@ def bench(site: Site, tmp_path: Path) -> Iterator[Bench]:
 
 def test_after_any_statement(bench: Bench) -> None:
     whole = {name: (bench.folder / name).read_bytes() for name in (f"{bench.made}.zip", f"{bench.made}.json")}
-    with zipfile.ZipFile(bench.folder / f"{bench.made}.zip") as archive:
-        text = archive.read("database.sql")
+    text = dump_of(bench.folder, bench.made)
     # What follows puts back the session's settings, and loses nothing.
     last = max(match.start() for match in re.finditer(rb"CREATE[^\n]* EVENT ", text))
     cuts = [match.end() for match in STATEMENT.finditer(text) if match.end() <= last]

@@ -1,27 +1,15 @@
 """A drill, or a restore, on another release than the backup's counts as what it is, and speaks ill of no backup."""
 
-import json
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.cli import Site, make_site
-from tests.support.drill import repack, scratch_user, scratches, seem_to_be_of
+from tests.support.drill import dump_of, proof, repack, scratch_user, scratches, seem_to_be_of
 from tests.support.servers import Server
 
 UNKNOWN = (b"` varchar(", b"` letters(")
 """A type that no server knows, as one of a newer series may be to an older one."""
-
-
-@pytest.fixture
-def scratch(site: Site) -> Iterator[str]:
-    """The prefix of the scratch databases."""
-    with scratch_user(site.server) as (prefix, url):
-        site.extra["DRILL_DATABASE_URL"] = url
-        yield prefix
 
 
 def numbers(site: Site) -> list[int]:
@@ -46,14 +34,9 @@ def a_newer_series(site: Site) -> str:
 
 
 def lose_an_index(site: Site, made: str) -> None:
-    with zipfile.ZipFile(site.backups / f"{made}.zip") as archive:
-        text = archive.read("database.sql")
+    text = dump_of(site.backups, made)
     at = text.index(b"  KEY `", text.index(b"CREATE TABLE `kimai2_timesheet` "))
     repack(site.backups, made, {"database.sql": (text[at : text.index(b"\n", at) + 1], b"")})
-
-
-def proof(site: Site, made: str) -> Any:
-    return json.loads((site.backups / f"{made}.proof.json").read_bytes())
 
 
 def test_another_release_of_the_series_proves_definitions_too(site: Site, scratch: str) -> None:
@@ -139,7 +122,7 @@ def test_a_drill_on_the_other_flavour(
             assert ran.code == 0, ran.said
             assert f"definitions were not compared: the backup is of {own.flavour} " in ran.out
             assert proof(site, made)["same_flavour"] is False
-            assert all(table["equal"] for table in proof(site, made)["tables"])
+            assert all(table["equal"] for table in proof(site, made)["tables"])  # type: ignore[attr-defined]
             # What the other one doesn't know marks nothing.
             collation = "utf8mb4_ja_0900_as_cs" if way == "on MariaDB" else "utf8mb4_uca1400_german2_ai_ci"
             site.sql(f"CREATE TABLE words (id INT PRIMARY KEY, w VARCHAR(20) COLLATE {collation})")

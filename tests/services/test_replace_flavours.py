@@ -123,12 +123,20 @@ def test_code_that_the_server_would_not_let_be_made_anew_is_not_dropped(story: S
 
 
 @pytest.mark.flavours("mysql")
-def test_what_only_another_user_may_drop_is_told_before_anything_is_dropped(story: Story) -> None:
-    story.site.sql("CREATE EVENT of_root ON SCHEDULE EVERY 1 YEAR STARTS '2035-01-01' DO DELETE FROM odd")
+@pytest.mark.parametrize(
+    ("kind", "rest"),
+    [
+        ("event", "ON SCHEDULE EVERY 1 YEAR STARTS '2035-01-01' DO DELETE FROM odd"),
+        ("view", "AS SELECT id FROM odd"),
+        ("procedure", "() SET @a = 1"),
+    ],
+)
+def test_what_only_another_user_may_drop_is_told_before_anything_is_dropped(story: Story, kind: str, rest: str) -> None:
+    story.site.sql(f"CREATE {kind} of_root {rest}")
     now = story.state()
     ran = story.site.run("restore", story.backup, "--replace")
     assert ran.code == 8, ran.said
-    assert "event of_root" in ran.errors[0]
+    assert f"{kind} of_root" in ran.errors[0]
     assert story.state() == now
 
 

@@ -8,16 +8,15 @@ import pytest
 
 from tests.standin.install import set_fault
 from tests.support.cli import Site
-from tests.support.in_use import IN_PLACE, InUse, go_on, phase, refused
+from tests.support.in_use import IN_PLACE, InUse, phase, refused
 from tests.support.killing import kill_at
 
 
 @pytest.fixture
-def in_place(site: Site) -> InUse:
+def in_place(in_use: InUse) -> InUse:
     """Restored by a command that was killed before Kimai had shown that it works, so that users may have come."""
-    found = go_on(site)
-    kill_at(site, IN_PLACE, "restore", found.backup, "--replace")
-    return found
+    kill_at(in_use.site, IN_PLACE, "restore", in_use.backup, "--replace")
+    return in_use
 
 
 def write_new(site: Site) -> Path:

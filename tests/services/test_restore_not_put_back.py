@@ -3,21 +3,14 @@
 import json
 from typing import Any
 
-import pytest
-
 from tests.standin.install import set_fault
 from tests.support.cli import Site
-from tests.support.in_use import InUse, go_on
+from tests.support.in_use import InUse
 from tests.support.killing import Point, waiting_at
 from tests.support.proxy import Proxy
 
 STAGING = Point("sidecar.carry_out", "stage_files")
 BRINGING_UP = Point("sidecar.carry_out", "bring_up")
-
-
-@pytest.fixture
-def in_use(site: Site) -> InUse:
-    return go_on(site)
 
 
 def report(site: Site) -> Any:

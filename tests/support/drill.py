@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.cli import Ran, Site
 from tests.support.servers import Server
 
 
@@ -60,3 +61,26 @@ def seem_to_be_of(folder: Path, made: str, server_version: str) -> None:
     manifest["database"]["server_version"] = server_version
     beside.write_text(json.dumps(manifest))
     repack(folder, made, {})
+
+
+def dump_of(folder: Path, made: str) -> bytes:
+    with zipfile.ZipFile(folder / f"{made}.zip") as archive:
+        return archive.read("database.sql")
+
+
+def proof(site: Site, made: str, kind: str = "proof") -> dict[str, object]:
+    found: dict[str, object] = json.loads((site.backups / f"{made}.{kind}.json").read_bytes())
+    return found
+
+
+def failed(site: Site, made: str, scratch: str) -> Ran:
+    """Drill a backup that went wrong: it must be found out, marked, and leave nothing on the server."""
+    ran = site.run("drill", made)
+    assert ran.code == 7, ran.said
+    assert f"{made}.failed.json" in site.shelf()
+    assert f"{made}.proof.json" not in site.shelf()
+    assert proof(site, made, "failed")["matched"] is False
+    assert scratches(site.server, scratch) == []
+    [line] = [line for line in site.run("list").out.splitlines() if line.startswith(made)]
+    assert line.endswith("damaged")
+    return ran

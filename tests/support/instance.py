@@ -113,9 +113,11 @@ def fill(instance: Instance, timesheets: int) -> None:
 
 def _numbers(first: int, count: int) -> str:
     """A derived table of `count` numbers from `first` + 1, on every server alike."""
-    sixth = " CROSS JOIN ".join(f"({_DIGITS}) d{power}" for power in range(5))
-    number = " + ".join(f"d{power}.n * {10**power}" for power in range(5))
-    return f"(SELECT {first} + 1 + {number} AS n FROM {sixth} HAVING n <= {first + count}) numbers"
+    # MySQL makes all that the digits can say, and throws away the rest: no more digits than it takes.
+    powers = range(len(str(count - 1)))
+    digits = " CROSS JOIN ".join(f"({_DIGITS}) d{power}" for power in powers)
+    number = " + ".join(f"d{power}.n * {10**power}" for power in powers)
+    return f"(SELECT {first} + 1 + {number} AS n FROM {digits} HAVING n <= {first + count}) numbers"
 
 
 def _timesheets(first: int, count: int) -> str:

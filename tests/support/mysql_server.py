@@ -4,6 +4,7 @@ MySQL is in no suite of Debian's but sid, so that its server and its clients are
 """
 
 import contextlib
+import os
 import subprocess
 import time
 import uuid
@@ -11,9 +12,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pymysql
+import pytest
 
-from tests.support import docker
-from tests.support.servers import START_DEADLINE, Server
+from tests.support import docker, ramdisk
+from tests.support.servers import START_DEADLINE, Server, free_port
 
 PASSWORD = "r00t"
 MAJORS = (9, 10)
@@ -29,6 +31,17 @@ _SETTINGS = [
     "--sync-binlog=0",
     "--mysqlx=OFF",
 ]
+
+
+def why_there_is_none() -> str:
+    """Empty where its image can be had. In CI it raises pytest.UsageError: green must mean that MySQL was tested."""
+    try:
+        docker.mysql()
+    except docker.Unavailable as error:
+        if os.environ.get("CI") == "true":
+            raise pytest.UsageError(f"CI forbids to go on without MySQL: {error}") from error
+        return str(error)
+    return ""
 
 
 class MysqlServer(Server):
@@ -50,20 +63,30 @@ class MysqlServer(Server):
     def kill(self) -> None:
         docker.docker("kill", self.container)
 
+    def start_again(self) -> None:
+        docker.docker("start", self.container)
+        _wait_for(self)
+
     def stop(self) -> None:
         docker.docker("rm", "--force", "--volumes", self.container)
 
 
-def mysql(*options: str) -> MysqlServer:
-    """Start a MySQL server; raises docker.Unavailable where its image can't be made."""
+def mysql(*options: str, durable: bool = False) -> MysqlServer:
+    """Start a MySQL server; raises docker.Unavailable where its image can't be made.
+
+    `durable`: on a disk and on a port of its own, so that it may be killed and started again. The others lie in memory,
+    where there is room, and are gone with their process.
+    """
     _sweep()
     name = f"{_NAMES}{uuid.uuid4().hex[:10]}"
-    secret = f"MYSQL_ROOT_PASSWORD={PASSWORD}"
-    published = ["--publish", "127.0.0.1::3306"]
-    docker.docker("run", "--detach", "--name", name, "--env", secret, *published, docker.mysql(), *_SETTINGS, *options)
+    port = free_port() if durable else ""
+    settings = ["--env", f"MYSQL_ROOT_PASSWORD={PASSWORD}", "--publish", f"127.0.0.1:{port}:3306"]
+    if not durable and ramdisk.has_room():
+        settings += ["--tmpfs", "/var/lib/mysql"]
+    docker.docker("run", "--detach", "--name", name, *settings, docker.mysql(), *_SETTINGS, *options)
     try:
-        port = docker.docker("port", name, "3306/tcp").split()[0].rpartition(":")[2]
-        server = MysqlServer(name, int(port), list(options))
+        published = docker.docker("port", name, "3306/tcp").split()[0].rpartition(":")[2]
+        server = MysqlServer(name, int(published), list(options))
         _wait_for(server)
         _check(server)
     except BaseException:
@@ -114,8 +137,8 @@ def _check(server: MysqlServer) -> None:
 
 
 @contextlib.contextmanager
-def running(*options: str) -> Iterator[MysqlServer]:
-    server = mysql(*options)
+def running(*options: str, durable: bool = False) -> Iterator[MysqlServer]:
+    server = mysql(*options, durable=durable)
     try:
         yield server
     finally:

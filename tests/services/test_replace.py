@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.standin.install import set_fault
-from tests.support.cli import Site, make_site, poll, without_rights
-from tests.support.in_use import IN_PLACE, LOADING, NOTE, InUse, go_on, phase, refused
+from tests.support.cli import Site, poll, without_rights
+from tests.support.in_use import IN_PLACE, LOADING, InUse, phase, refused
 from tests.support.keys import age_key
-from tests.support.killing import Point, kill_at
-from tests.support.servers import running
+from tests.support.killing import kill_at
 
 # ── As it goes ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -82,7 +81,9 @@ def test_nothing_is_ended_that_was_not_cut_short(in_use: InUse, what: str) -> No
 # ── What could not be put back is not replaced ───────────────────────────────────────────────────────────────
 
 
+@pytest.mark.flavours("mariadb")
 def test_what_no_dump_holds_is_not_dropped(in_use: InUse) -> None:
+    """MySQL has no such tables."""
     in_use.site.sql("CREATE TABLE kimai2_old (id INT PRIMARY KEY) WITH SYSTEM VERSIONING")
     refused(in_use.site.run("restore", in_use.backup, "--replace"), "the history of table kimai2_old")
     assert in_use.safeties() == []
@@ -182,96 +183,6 @@ main()
     in_use.assert_old()
 
 
-# ── Killed ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-POINTS = {
-    "while the safety backup is made": Point("sidecar.making", "publish"),
-    "once the safety backup is read back": Point("sidecar.safety", "_read_back", 1, "after"),
-    "once the journal says that it begins": Point("sidecar.state", NOTE, 1, "after", "under way"),
-    "before the database is marked": Point("sidecar.restore_database", "make_mark"),
-    "once the mark is made": Point("sidecar.restore_database", "make_mark", 1, "after"),
-    "once the mark is signed": Point("sidecar.restore_database", "sign_mark", 1, "after"),
-    "while tables are dropped": Point("sidecar.database.server", "Session.query", 6, "before", "DROP TABLE"),
-    "once all is dropped": Point("sidecar.restore_database", "drop_unchanged", 1, "after"),
-    "while the dump is loaded": LOADING,
-    "while keys are made": Point("sidecar.database.load", "_alter", 3, "before"),
-    "before the database is compared": Point("sidecar.restore_database", "_compare"),
-    "while files are staged": Point("sidecar.kimai.staging", "Staging.write", 5, "after"),
-    "while files are exchanged": Point("sidecar.kimai.setaside", "Exchange._move", 4, "after"),
-    "once files are exchanged": Point("sidecar.kimai.staging", "Staging.swap", 1, "after"),
-    "once all is in place": Point("sidecar.state", NOTE, 1, "after", "in place"),
-    "before Kimai is reloaded": Point("sidecar.carry_out", "bring_up"),
-    "before it counts": IN_PLACE,
-}
-
-
-@pytest.mark.parametrize("point", POINTS.values(), ids=POINTS)
-def test_a_kill_is_ended_either_way(in_use: InUse, point: Point) -> None:
-    site = in_use.site
-    for end, assert_whole in (("--rollback", in_use.assert_old), ("--resume", in_use.assert_new)):
-        kill_at(site, point, "restore", in_use.backup, "--replace")
-        ran = site.run("restore", end)
-        assert ran.code == 0, ran.said
-        assert_whole()
-
-
-ONCE_IT_COUNTS = {
-    "once the journal says so": Point("sidecar.state", NOTE, 1, "after", "settled"),
-    "once the files are settled": Point("sidecar.kimai.staging", "Staging.settle", 1, "after"),
-    "once the mark is gone": Point("sidecar.carry_out", "take_back_database", 1, "after"),
-    "while old files are deleted": Point("sidecar.kimai.setaside", "delete", 2, "after"),
-    "before the journal is gone": Point("sidecar.state", "State.clear_restore_note"),
-}
-
-
-@pytest.mark.parametrize(
-    ("point", "then"),
-    [*((point, "--resume") for point in ONCE_IT_COUNTS), ("once the journal says so", "backup")]
-    + [(point, "restore") for point in list(ONCE_IT_COUNTS)[:2]],
-)
-def test_a_kill_once_it_counts_leaves_only_tidying_up(in_use: InUse, point: str, then: str) -> None:
-    site = in_use.site
-    kill_at(site, ONCE_IT_COUNTS[point], "restore", in_use.backup, "--replace")
-    refused(site.run("restore", "--rollback"), "had reached its end", "_safety --replace")
-    if then == "backup":
-        made = site.run("backup")
-        assert made.code == 0, made.said
-        rows = site.rows()
-        rows.pop("kimai_backup_restore", None)  # the next restore's to drop
-        assert rows == in_use.then[0]
-        return
-    command = ("restore", "--resume") if then == "--resume" else ("restore", in_use.backup, "--replace")
-    ran = site.run(*command)
-    assert ran.code == 0, ran.said
-    in_use.assert_new()
-
-
-ROLLING_BACK = {
-    "once the journal says so": Point("sidecar.state", NOTE, 1, "after", "rolling back"),
-    "before anything is": Point("sidecar.rollback", "_drop_what_was_restored"),
-    "once the files are back": Point("sidecar.rollback", "put_files_back", 1, "after"),
-    "while what was restored is dropped": Point("sidecar.database.server", "Session.query", 6, "before", "DROP TABLE"),
-    "once that is dropped": Point("sidecar.rollback", "clear", 1, "after"),
-    "while the safety backup is loaded": LOADING,
-    "once it is loaded": Point("sidecar.rollback", "load_anew", 1, "after"),
-    "once the mark is gone": Point("sidecar.rollback", "take_back_database", 1, "after"),
-    "before Kimai runs again": Point("sidecar.rollback", "_let_run"),
-    "once Kimai runs again": Point("sidecar.rollback", "_let_run", 1, "after"),
-}
-
-
-@pytest.mark.parametrize("point", ROLLING_BACK.values(), ids=ROLLING_BACK)
-def test_a_rollback_that_is_killed_is_ended_either_way(in_use: InUse, point: Point) -> None:
-    site = in_use.site
-    for end, assert_whole in (("--rollback", in_use.assert_old), ("--resume", in_use.assert_new)):
-        kill_at(site, LOADING, "restore", in_use.backup, "--replace")
-        kill_at(site, point, "restore", "--rollback")
-        refused(site.run("backup"), "--rollback")
-        ran = site.run("restore", end)
-        assert ran.code == 0, ran.said
-        assert_whole()
-
-
 # ── What is gone ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -287,30 +198,6 @@ def test_a_safety_backup_that_is_gone_is_told_before_anything_is_dropped(in_use:
     (site.folder / "away.zip").rename(site.backups / f"{safety}.zip")
     assert site.run("restore", "--rollback").code == 0
     in_use.assert_old()
-
-
-# ── The server dies ──────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize("end", ["--rollback", "--resume"])
-def test_a_server_that_dies_in_the_load_leaves_a_journal_and_both_ways_lead_on(tmp_path: Path, end: str) -> None:
-    with running("--innodb-flush-log-at-trx-commit=1") as server:
-        in_use = go_on(make_site(tmp_path, server, timesheets=5000))
-        site = in_use.site
-        process = site.start("restore", in_use.backup, "--replace")
-        poll(lambda: phase(site) == "under way" and "kimai2_since" not in site.objects(), "the old tables go")
-        server.kill()
-        ran = site.ended(process)
-        assert ran.code == 5, ran.said
-        assert "--resume" in ran.errors[0]
-        assert "--rollback" in ran.errors[0]
-        assert site.run("restore", end).code == 5
-        server.start_again()
-        assert site.run("backup").code == 8
-        ran = site.run("restore", end)
-        assert ran.code == 0, ran.said
-        (in_use.assert_old if end == "--rollback" else in_use.assert_new)()
-        site.end()
 
 
 # ── Encrypted ────────────────────────────────────────────────────────────────────────────────────────────────

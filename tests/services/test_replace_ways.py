@@ -1,6 +1,5 @@
-"""A restore over a Kimai in use that is cut short: at any step, of any backup, with S3 alone, by a dead server."""
+"""A restore over a Kimai in use that is cut short: what every command says, of any backup, with S3 alone."""
 
-import itertools
 import json
 import os
 import signal
@@ -8,71 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_zips_of_others import files_of, script_zip
-from tests.support.cli import DEADLINE, Site, make_site, without_rights
-from tests.support.in_use import IN_PLACE, LOADING, NOTE, InUse, go_on, phase, refused
-from tests.support.killing import Point, kill_at, start_to_get, waiting_at
+from tests.support.cli import without_rights
+from tests.support.in_use import IN_PLACE, LOADING, InUse, phase, refused
+from tests.support.killing import Point, kill_at, waiting_at
 from tests.support.s3 import keys_in, settings
 from tests.support.seaweed import Store
-from tests.support.servers import running
+from tests.support.zips_of_others import files_of, script_zip
 
 SAVING = Point("sidecar.making", "publish")
-
-
-def end_either_way(in_use: InUse, number: int) -> None:
-    """By turns, so that a loop over many points tries both."""
-    end, assert_whole = (("--rollback", in_use.assert_old), ("--resume", in_use.assert_new))[number % 2]
-    ran = in_use.site.run("restore", end)
-    assert ran.code == 0, ran.said
-    assert_whole()
-    if end == "--resume":
-        assert in_use.site.run("restore", max(in_use.safeties()), "--replace").code == 0
-        in_use.assert_old()
-
-
-# ── At every step of one kind ────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize(
-    ("point", "least"),
-    [
-        (Point("sidecar.state", NOTE, 1, "before"), 5),
-        (Point("sidecar.state", NOTE, 1, "after"), 5),
-        (Point("sidecar.kimai.setaside", "Exchange._move", 1, "after"), 8),
-        (Point("sidecar.kimai.setaside", "Exchange._link_aside", 1, "after"), 1),
-    ],
-    ids=[
-        "before the journal is written",
-        "after the journal is written",
-        "after each rename",
-        "after each second name",
-    ],
-)
-def test_a_kill_at_each_step_of_a_kind_is_ended_either_way(in_use: InUse, point: Point, least: int) -> None:
-    """`.env`, which names the database, is one of what is exchanged: it is there at every moment."""
-    site = in_use.site
-    for number in itertools.count(1):
-        process_ended = not _killed(site, point._replace(nth=number), in_use.backup)
-        assert (site.root / ".env").exists()
-        if process_ended:
-            assert number > least
-            return
-        if phase(site) is None:
-            in_use.assert_old()
-        elif phase(site) == "settled":
-            assert site.run("restore", "--resume").code == 0
-            in_use.assert_new()
-            assert site.run("restore", max(in_use.safeties()), "--replace").code == 0
-        else:
-            end_either_way(in_use, number)
-
-
-def _killed(site: Site, point: Point, backup: str) -> bool:
-    """Whether it was, or came to its end by itself, as there are fewer such steps."""
-    process = start_to_get(signal.SIGKILL, site, point, "restore", backup, "--replace")
-    process.communicate(timeout=DEADLINE)
-    assert process.returncode in (0, -signal.SIGKILL)
-    return process.returncode != 0
 
 
 # ── Every command says so, in each phase ─────────────────────────────────────────────────────────────────────
@@ -222,56 +164,6 @@ def test_a_safety_backup_on_s3_alone_is_found_there(in_use: InUse, s3_store: Sto
         assert ran.code == 0, ran.said
         site.remembered = remembered
         site.assert_restored()
-
-
-# ── A server, or a session, that dies ────────────────────────────────────────────────────────────────────────
-
-DYING = {
-    "while it is saved": (SAVING, (), None),
-    "while it is dropped": (Point("sidecar.restore_database", "sign_mark", 1, "after"), (), "under way"),
-    "while it is compared": (Point("sidecar.restore_database", "_compare"), (), "under way"),
-    "once it is in place": (Point("sidecar.carry_out", "start"), (), "in place"),
-    "while it is rolled back": (Point("sidecar.rollback", "load_anew"), ("--rollback",), "rolling back"),
-}
-
-
-@pytest.mark.parametrize("name", DYING)
-def test_a_server_that_dies_leaves_both_ways_open(tmp_path: Path, name: str) -> None:
-    point, again, left = DYING[name]
-    with running("--innodb-flush-log-at-trx-commit=1") as server:
-        in_use = go_on(make_site(tmp_path, server, timesheets=50))
-        site = in_use.site
-        for number, end in enumerate(("--rollback", "--resume")):
-            if again:
-                kill_at(site, LOADING, "restore", in_use.backup, "--replace")
-            asked = again or (in_use.backup, "--replace")
-            with waiting_at(site, point, "restore", *asked) as process:
-                server.kill()
-            ran = site.ended(process)
-            assert ran.code == 5, ran.said
-            assert phase(site) == left
-            server.start_again()
-            if left is None:
-                in_use.assert_old()
-                continue
-            assert site.run("backup").code == 8
-            ran = site.run("restore", end, *(["--discard-killed"] if end == "--rollback" else []))
-            assert ran.code == 0, ran.said
-            (in_use.assert_new if number else in_use.assert_old)()
-        site.end()
-
-
-@pytest.mark.parametrize("point", [Point("sidecar.restore_database", "sign_mark"), LOADING])
-def test_a_session_that_is_killed_is_rolled_back_at_once(in_use: InUse, point: Point) -> None:
-    """By an administrator at the server, say: the tool is there still, and has the server."""
-    site = in_use.site
-    with waiting_at(site, point, "restore", in_use.backup, "--replace") as process:
-        for number, *_ in site.server.run(f"SELECT ID FROM information_schema.PROCESSLIST WHERE USER = '{site.user}'"):
-            site.server.run(f"KILL {number}")
-    ran = site.ended(process)
-    assert ran.code == 5, ran.said
-    assert "All is as it was before." in ran.errors[0]
-    in_use.assert_old()
 
 
 # ── Once more, with what is left ─────────────────────────────────────────────────────────────────────────────
