@@ -7,7 +7,7 @@ import signal
 import click
 
 from sidecar.app import App
-from sidecar.commands.shared import print_out
+from sidecar.commands.shared import load, print_out
 from sidecar.report import log as logs
 
 
@@ -29,7 +29,7 @@ def run() -> None:
     # Ending is what a daemon is told to do: no interruption, and exit code 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: clock.stop())
-    app = App.load(os.environ)
+    app = load()
     job = app.daemon_job(clock)
     daemon = Daemon(job)
     signal.signal(signal.SIGHUP, lambda *_: daemon.hang_up())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli import without_rights
+from tests.support.cli import poll, without_rights
 from tests.support.in_use import IN_PLACE, LOADING, InUse, phase, refused
 from tests.support.killing import Point, kill_at, waiting_at
 from tests.support.s3 import keys_in, settings
@@ -37,8 +37,13 @@ def say_so(in_use: InUse) -> None:
     health = site.run("health")
     assert health.code == 1
     assert "--rollback" in health.out
-    for command in (("list",), ("show",), ("verify",), ("config",)):
+    for command in (("list",), ("show",), ("verify",), ("config",), ("drill",)):
         assert "--rollback" in site.run(*command).err
+    lock = site.state / "kimai.daemon.lock"
+    daemon = site.start("run", BACKUP_SCHEDULE="0 0 1 1 *")
+    poll(lambda: lock.exists() and b"process" in lock.read_bytes(), "it has begun to wait")
+    daemon.terminate()
+    assert "--rollback" in site.ended(daemon).err
     assert "--rollback" in site.run("doctor").said
     for end in ("--resume", "--rollback"):
         dry = site.run("restore", end, "--dry-run")
