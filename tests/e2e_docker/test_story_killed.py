@@ -1,5 +1,6 @@
 """SIGTERM and SIGKILL, in the middle of a backup and of a restore of a large database, in Docker."""
 
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ import pytest
 
 from tests.support import docker as images
 from tests.support.cli import poll
+from tests.support.killing import PROGRAM
 from tests.support.story import DATABASES, SECRETS, Story, differences, end_by, story
 
 pytestmark = pytest.mark.timeout(900)
@@ -158,6 +160,39 @@ def test_a_restore_that_is_killed_is_known_of_and_taken_back_by_the_next(large: 
     assert {"running", "healthy"} <= found.project.state("kimai")
     assert found.login_status() == 200
     assert found.command("health").code == 0
+
+
+def test_a_restore_that_is_killed_once_kimai_is_stopped_lets_it_run_again(large: Large) -> None:
+    found = large.story
+    found.install_anew()
+    before = found.database.checksums()
+    python = 'exec "$(head -n 1 "$(command -v kimai-backup)" | cut -c 3-)" -c "$0" "$@"'
+    dying = [PROGRAM, "sidecar.restore", "carry_out", "1", "before", "", str(int(signal.SIGKILL)), "restore", "latest"]
+    # A process that is a container's first can't kill itself.
+    entry = ("--entrypoint", "tini", "restore", "--", "sh", "-c", python, *dying)
+    with started(found, "run", "--rm", "--no-TTY", *entry) as running:
+        said = said_at_the_end(running, 120)
+    assert running.returncode == 137, said
+    assert "exited" in found.project.state("kimai")
+    assert "Kimai may be stopped" in found.command("backup").errors[0]
+    assert found.command("health").code != 0
+    ran = found.restore("--rollback")
+    assert ran.code == 0, ran.said
+    found.project.wait("kimai", "healthy")
+    assert found.database.checksums() == before
+    assert found.command("health").code == 0
+
+
+def test_a_policy_by_which_docker_would_start_kimai_half_restored_is_told(large: Large) -> None:
+    found = large.story
+    kimai = found.project.inspect("kimai")["Id"]
+    assert "unless-stopped" not in found.restore("latest", "--dry-run").said
+    images.docker("update", "--restart", "always", kimai)
+    try:
+        assert "by `unless-stopped` it would not" in found.restore("latest", "--dry-run").out
+        assert "Set `restart: unless-stopped`" in found.command("doctor").out
+    finally:
+        images.docker("update", "--restart", "unless-stopped", kimai)
 
 
 def test_a_database_that_dies_under_a_restore_leaves_kimai_running_and_the_next_one_heals(large: Large) -> None:

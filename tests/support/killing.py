@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from tests.support.cli import DEADLINE, Site, poll
 
-_PROGRAM = """
+PROGRAM = """
 import importlib, os, signal, sys
 
 module, attribute, nth, when, holding, number = sys.argv[1:7]
@@ -82,7 +82,7 @@ def start_to_get(
     """Start a command that sends itself this signal there."""
     module, function, nth, when, holding = point
     return subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM, module, function, str(nth), when, holding, str(int(number)), *arguments],
+        [sys.executable, "-c", PROGRAM, module, function, str(nth), when, holding, str(int(number)), *arguments],
         env=site.environment | settings,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
