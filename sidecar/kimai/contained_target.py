@@ -161,7 +161,9 @@ class ContainedTarget(Contained):
 
     def leftovers(self) -> list[Leftover]:
         """What restores that were killed left: on the volumes, and of an upload."""
-        found = leftovers(self.root, self._user_data().paths) if self._own and self.root.is_dir() else []
+        found = []
+        if self._own and self.root.is_dir():
+            found = leftovers(self.root, self._user_data().paths, self._may_be_ours)
         if self._spool.exists():
             sent = (self._spool / BEFORE).exists()
             found.append(Leftover(self._spool.name, "swapping" if sent else "staging", (self._spool,)))
@@ -170,7 +172,7 @@ class ContainedTarget(Contained):
     def recover(self, run_id: str) -> list[str]:
         """Put back what a killed restore set aside, or what lay in the container before its upload."""
         if run_id != self._spool.name:
-            recover(self.root, run_id, self._user_data().paths)
+            recover(self.root, run_id, self._user_data().paths, self._may_be_ours)
             return []
         new = put_back(self._engine, self.app.id, self._root, self._spool)
         with faults_named(f"{self._spool} can't be deleted"):
@@ -180,10 +182,18 @@ class ContainedTarget(Contained):
     def finish(self, run_id: str) -> None:
         """Keep for good what a killed restore has put in place, and delete what it set aside."""
         if run_id != self._spool.name:
-            finish(self.root, run_id, self._user_data().paths)
+            finish(self.root, run_id, self._user_data().paths, self._may_be_ours)
             return
         with faults_named(f"{self._spool} can't be deleted"):
             remove(self._spool)
+
+    def _may_be_ours(self, user: int) -> bool:
+        """At each start the image's entrypoint gives all that lies below `var/` to Kimai's user.
+
+        Who takes over Kimai could lay such a folder there, and have moved what lies on its volumes: to which it may
+        write itself, but for the settings.
+        """
+        return user in (os.geteuid(), self.owner()[0])
 
     def check_cache(self) -> None:
         """Raise `Refused` where no command can be run in the container: Kimai could not be tried afterwards.

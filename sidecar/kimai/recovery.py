@@ -39,7 +39,15 @@ class Leftover(NamedTuple):
     folders: tuple[Path, ...]
 
 
-def leftovers(root: Path, also: Iterable[str] = ()) -> list[Leftover]:
+IsOurs = Callable[[int], bool]
+"""Whether a folder of that user's may be what a restore left."""
+
+
+def _is_this_user(user: int) -> bool:
+    return user == os.geteuid()
+
+
+def leftovers(root: Path, also: Iterable[str] = (), is_ours: IsOurs = _is_this_user) -> list[Leftover]:
     """What restores that were killed left below Kimai's root, by run. Raises `StorageFailed`.
 
     `also`: paths of its data that settings name which don't lie on this machine.
@@ -49,7 +57,7 @@ def leftovers(root: Path, also: Iterable[str] = ()) -> list[Leftover]:
     try:
         for base in _bases(root, also):
             with faults_named(f"{root / os.fsdecode(base)} can't be searched"):
-                for folder, state in _folders(descriptor, base):
+                for folder, state in _folders(descriptor, base, is_ours):
                     run_id = os.fsdecode(parent_of(folder)[1].removeprefix(STAGING_PREFIX))
                     found.setdefault(run_id, []).append((folder, state))
     finally:
@@ -68,17 +76,17 @@ def _bases(root: Path, also: Iterable[str]) -> list[bytes]:
     return [b"", *sorted(Places(root, {*user_data(root).paths, *also}).mounts)]
 
 
-def _folders(root: int, base: bytes) -> Iterator[tuple[bytes, State]]:
+def _folders(root: int, base: bytes, is_ours: IsOurs) -> Iterator[tuple[bytes, State]]:
     with opened(root, base) as descriptor:
         for name in list_names(descriptor):
             if name.startswith(STAGING_PREFIX) and (status := status_of(descriptor, name)) is not None:
                 folder = below(base, name)
-                yield folder, _state(descriptor, name, status)
+                yield folder, _state(descriptor, name, status, is_ours)
 
 
-def _state(parent: int, name: bytes, status: os.stat_result) -> State:
+def _state(parent: int, name: bytes, status: os.stat_result, is_ours: IsOurs) -> State:
     # In a folder that someone else made, a journal could name anything.
-    if status.st_uid != os.geteuid() or not stat.S_ISDIR(status.st_mode):
+    if not is_ours(status.st_uid) or not stat.S_ISDIR(status.st_mode):
         raise Refused(
             f"{os.fsdecode(name)} in KIMAI_DIR looks like a restore's, and belongs to user {status.st_uid}",
             mend="Run as that user if a restore of it was cut short; else look what it is and delete it.",
@@ -86,21 +94,21 @@ def _state(parent: int, name: bytes, status: os.stat_result) -> State:
     return next((state for each, state in STATES.items() if exists(parent, name + b"/" + each)), "staging")
 
 
-def recover(root: Path, run_id: str, also: Iterable[str] = ()) -> State:
+def recover(root: Path, run_id: str, also: Iterable[str] = (), is_ours: IsOurs = _is_this_user) -> State:
     """End what a killed restore left: put back what it set aside, unless it had settled, and delete its folders.
 
     Returns the state that was found. Raises `StorageFailed` where its journal can't be had, and then touches nothing.
     """
-    return _end(root, run_id, also, Exchange.put_back)
+    return _end(root, run_id, also, is_ours, Exchange.put_back)
 
 
-def finish(root: Path, run_id: str, also: Iterable[str] = ()) -> State:
+def finish(root: Path, run_id: str, also: Iterable[str] = (), is_ours: IsOurs = _is_this_user) -> State:
     """End what a killed restore had put in place wholly: keep it, and delete what it set aside. As `recover` else."""
-    return _end(root, run_id, also, lambda exchange: exchange.settle(COMMITTED))
+    return _end(root, run_id, also, is_ours, lambda exchange: exchange.settle(COMMITTED))
 
 
-def _end(root: Path, run_id: str, also: Iterable[str], outcome: Callable[[Exchange], None]) -> State:
-    leftover = next((each for each in leftovers(root, also) if each.run_id == run_id), None)
+def _end(root: Path, run_id: str, also: Iterable[str], is_ours: IsOurs, outcome: Callable[[Exchange], None]) -> State:
+    leftover = next((each for each in leftovers(root, also, is_ours) if each.run_id == run_id), None)
     if leftover is None:
         return "rolled back"
     descriptor = open_root(root)

@@ -93,6 +93,17 @@ def killed_while_it_loads(found: Story, *arguments: str, dropped: bytes) -> str:
     return refused.errors[0]
 
 
+def kill_restore_at(found: Story, module: str, function: str, *arguments: str) -> None:
+    """Run a restore that is killed as it calls that function (`killing`)."""
+    python = 'exec "$(head -n 1 "$(command -v kimai-backup)" | cut -c 3-)" -c "$0" "$@"'
+    dying = [PROGRAM, module, function, "1", "before", "", str(int(signal.SIGKILL)), "restore", *arguments]
+    # A process that is a container's first can't kill itself.
+    entry = ("--entrypoint", "tini", "restore", "--", "sh", "-c", python, *dying)
+    with started(found, "run", "--rm", "--no-TTY", *entry) as running:
+        said = said_at_the_end(running, 240)
+    assert running.returncode == 137, said
+
+
 # ── Backups ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -166,13 +177,7 @@ def test_a_restore_that_is_killed_once_kimai_is_stopped_lets_it_run_again(large:
     found = large.story
     found.install_anew()
     before = found.database.checksums()
-    python = 'exec "$(head -n 1 "$(command -v kimai-backup)" | cut -c 3-)" -c "$0" "$@"'
-    dying = [PROGRAM, "sidecar.restore", "carry_out", "1", "before", "", str(int(signal.SIGKILL)), "restore", "latest"]
-    # A process that is a container's first can't kill itself.
-    entry = ("--entrypoint", "tini", "restore", "--", "sh", "-c", python, *dying)
-    with started(found, "run", "--rm", "--no-TTY", *entry) as running:
-        said = said_at_the_end(running, 120)
-    assert running.returncode == 137, said
+    kill_restore_at(found, "sidecar.restore", "carry_out", "latest")
     assert "exited" in found.project.state("kimai")
     assert "Kimai may be stopped" in found.command("backup").errors[0]
     assert found.command("health").code != 0
@@ -226,10 +231,42 @@ def test_a_kimai_in_use_is_replaced_and_a_kill_is_ended_either_way(large: Large)
         dropped = b"what was in the database is dropped"
         assert "--rollback" in killed_while_it_loads(found, "latest", "--replace", dropped=dropped)
         assert "exited" in found.project.state("kimai")
-        ran = found.restore(end)
-        assert ran.code == 0, ran.said
-        assert differences(wanted, found.database.checksums()) == {}
-        assert {"running", "healthy"} <= found.project.state("kimai")
-        assert found.login_status() == 200
-        assert found.command("health").code == 0
+        ended_well(found, end, wanted)
     assert len([name for name in found.backups() if name.endswith("_safety.zip")]) == 2
+
+
+def test_what_was_written_once_it_was_in_place_is_not_rolled_back(large: Large) -> None:
+    """Kimai runs again by then, and its start has taken what was set aside for its own. That is no reason."""
+    found = large.story
+    found.database.query("INSERT INTO kimai2_tags (name) VALUES ('since the backup')")
+    now = found.database.checksums()
+    kill_restore_at(found, "sidecar.carry_out", "settle", "latest", "--replace")
+    assert "running" in found.project.state("kimai")
+    found.in_kimai("sh", "-c", "echo new >/opt/kimai/var/data/new.txt")
+    ran = found.restore("--rollback")
+    assert ran.code == 8, ran.said
+    assert "var/data/new.txt in its folder was written since" in ran.errors[0]
+    assert "running" in found.project.state("kimai")
+    found.in_kimai("rm", "/opt/kimai/var/data/new.txt")
+    ended_well(found, "--rollback", now)
+
+
+def test_a_kimai_that_has_started_by_then_is_resumed(large: Large) -> None:
+    kill_restore_at(large.story, "sidecar.carry_out", "settle", "latest", "--replace")
+    ended_well(large.story, "--resume", large.checksums)
+
+
+def test_a_restore_into_an_empty_one_that_has_started_by_then_is_taken_back_by_the_next(large: Large) -> None:
+    large.story.install_anew()
+    kill_restore_at(large.story, "sidecar.carry_out", "settle", "latest")
+    ended_well(large.story, "latest", large.checksums)
+
+
+def ended_well(found: Story, end: str, wanted: dict[str, tuple[int, int]]) -> None:
+    ran = found.restore(end)
+    assert ran.code == 0, ran.said
+    assert differences(wanted, found.database.checksums()) == {}
+    assert {"running", "healthy"} <= found.project.state("kimai")
+    assert found.login_status() == 200
+    assert found.command("health").code == 0
+    assert ".kimai-backup-restore" not in found.in_kimai("find", "/opt/kimai", "-name", ".kimai-backup*")
