@@ -5,22 +5,20 @@ import logging
 import os
 import posixpath
 import shutil
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Self
+from typing import IO
 
-import msgspec
-
-from sidecar.errors import KimaiBackupError, Refused, Unreachable
+from sidecar.errors import Refused, Unreachable
 from sidecar.kimai.archived import open_tar, owner_of, tar_faults_named
 from sidecar.kimai.archived_lost import compare_archived
-from sidecar.kimai.aside import SetAside
 from sidecar.kimai.beneath import exact_path
 from sidecar.kimai.code import archived_newest_migration
-from sidecar.kimai.console import QUERY_DEADLINE, UPGRADE_DEADLINE
+from sidecar.kimai.console import QUERY_DEADLINE
 from sidecar.kimai.contained import EMPTY_TAR, Contained
+from sidecar.kimai.contained_rest import ContainedRest, stop_by_hand
+from sidecar.kimai.contained_staging import ContainedStaging
 from sidecar.kimai.docker import Engine
 from sidecar.kimai.environment import BESIDE_SUFFIX, AppSecret, given_secret
 from sidecar.kimai.lost import Compared, compare_local
@@ -38,14 +36,6 @@ from sidecar.kimai.writable import check_writable
 from sidecar.manifest import File, Manifest
 
 log = logging.getLogger(__name__)
-
-HEALTHY_DEADLINE = 600.0
-"""Seconds from a start until it is healthy: its entrypoint waits for the database, migrates, warms the cache."""
-
-RESTARTS = 3
-"""How often the engine may start it again before it counts as broken: it would go on like that."""
-
-POLL = 1.0
 
 
 class ContainedTarget(Contained):
@@ -202,7 +192,7 @@ class ContainedTarget(Contained):
         """
         if self.app.status in ("paused", "restarting"):
             raise Refused(
-                f"Kimai's container {self.app.name} is {self.app.status}", mend=_stop_by_hand(self.app, self.app.status)
+                f"Kimai's container {self.app.name} is {self.app.status}", mend=stop_by_hand(self.app, self.app.status)
             )
         if not self.app.is_running:
             return
@@ -272,138 +262,3 @@ class ContainedTarget(Contained):
 
     def _shares(self, also: Sequence[str]) -> Shares:
         return self.shares({*self._user_data().paths, *also})
-
-
-class ContainedStaging:
-    """Files on their way to volumes and into a container, as `Exchange` says."""
-
-    def __init__(self, local: Staging | None, upload: Upload, shares: Shares, keep_beside: Mapping[str, str]) -> None:
-        self.notes: list[str] = []
-        self.kept: list[str] = []
-        self._local = local
-        self._upload = upload
-        self._shares = shares
-        self._beside = keep_beside
-        self._settled = False
-        self._is_handed_over = False
-
-    def write(self, file: File, chunks: Iterable[bytes] = ()) -> None:
-        """Stage one file, folder or link."""
-        if moved := self._beside.get(file.path):
-            file = msgspec.structs.replace(file, path=moved, path_bytes=None)
-        if self._local is not None and self._shares.is_local(file.path):
-            self._local.write(file, chunks)
-        else:
-            self._upload.add(file, chunks)
-
-    def swap(self) -> None:
-        """Exchange what lies on the volumes, then send the rest."""
-        if self._local is not None:
-            self._local.swap()
-            self.kept += [path for path in self._local.kept if self._shares.is_local(path)]
-        self._upload.send()
-        self.kept += self._upload.kept
-
-    def set_aside(self) -> Iterator[SetAside]:
-        """What was exchanged on the volumes: nobody writes to a stopped container's own files."""
-        if self._local is not None:
-            yield from self._local.set_aside()
-
-    def hand_over(self) -> None:
-        """Leaving puts nothing back from here on."""
-        self._is_handed_over = True
-        if self._local is not None:
-            self._local.hand_over()
-
-    def settle(self) -> None:
-        """Keep the new files for good."""
-        if self._local is not None:
-            self._local.settle()
-        self._upload.settle()
-        self._settled = True
-
-    def clean_up(self) -> None:
-        """Delete what was kept of the old ones."""
-        if self._local is not None:
-            self._local.clean_up()
-            self.notes += self._local.notes
-        self._upload.clean_up()
-
-    def __enter__(self) -> Self:
-        if self._local is not None:
-            self._local.__enter__()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        with ExitStack() as both:
-            if self._local is not None:
-                both.push(self._local.__exit__)
-            if self._is_handed_over and not self._settled:
-                self._upload.close()
-            elif not self._settled:
-                self.notes += self._upload.put_back()
-
-
-class ContainedRest:
-    """One stop and start of the app's container."""
-
-    def __init__(self, engine: Engine, app: Container, *, is_wanted: bool) -> None:
-        self.is_wanted = is_wanted
-        self._engine = engine
-        self._app = app
-        self._is_stopped = not app.is_running
-
-    def stop(self) -> None:
-        """Stop it, unless it is: asked each time, as a stop may fail, and somebody start it. Raises `Unreachable`."""
-        seen = self._engine.inspect(self._app.id)
-        if seen.status == "paused":
-            # It would go on in the midst of what it did, on another database.
-            raise Unreachable(
-                f"Kimai's container {self._app.name} is paused", mend=_stop_by_hand(self._app, seen.status)
-            )
-        if seen.is_running or seen.status == "restarting":
-            # Before the call: one that fails or is cut short may have stopped it all the same.
-            self._is_stopped = True
-            self._engine.stop(self._app.id)
-            log.info("Kimai's container %s is stopped", self._app.name)
-
-    def start(self, *, migrating: bool = False) -> None:
-        """Start it, and wait until it is healthy, where its image can tell. Raises `Unreachable`."""
-        deadline = UPGRADE_DEADLINE if migrating else HEALTHY_DEADLINE
-        self.is_wanted = True
-        self._engine.start(self._app.id)
-        self._is_stopped = False
-        log.info("Kimai's container %s is started", self._app.name)
-        ends = time.monotonic() + deadline
-        while True:
-            seen = self._engine.inspect(self._app.id)
-            if seen.is_running and seen.health in (None, "healthy"):
-                return
-            if not seen.is_running and seen.status != "restarting":
-                raise self._unwell(f"is {seen.status}")
-            if seen.restarts >= RESTARTS:
-                raise self._unwell(f"has ended {seen.restarts} times")
-            if time.monotonic() > ends:
-                raise self._unwell(f"is {seen.health or seen.status} after {deadline:g} seconds")
-            time.sleep(POLL)
-
-    def end(self) -> None:
-        """Let it run again if it did, or was meant to; what keeps it from that is said, with what to do."""
-        if not self._is_stopped or not self.is_wanted:
-            return
-        try:
-            self._engine.start(self._app.id)
-        except KimaiBackupError as error:
-            log.error("Kimai's container %s can't be started: %s Start it yourself.", self._app.name, error)  # noqa: TRY400
-        else:
-            log.info("Kimai's container %s is started again", self._app.name)
-
-    def _unwell(self, how: str) -> Unreachable:
-        return Unreachable(
-            f"Kimai's container {self._app.name} {how} after its start", mend=f"Look at: docker logs {self._app.name}"
-        )
-
-
-def _stop_by_hand(app: Container, status: str) -> str:
-    resume = f"docker unpause {app.name} && " if status == "paused" else ""
-    return f"Stop it: {resume}docker stop {app.name}; docker logs {app.name} may tell why it is so."

@@ -15,8 +15,9 @@ from msgspec.structs import replace as replace_struct
 
 from sidecar.archive.names import escape_name
 from sidecar.errors import Damaged, Interrupted, Refused, Unreachable
-from sidecar.kimai import contained_target
-from sidecar.kimai.contained_target import ContainedRest, ContainedTarget
+from sidecar.kimai import contained_rest
+from sidecar.kimai.contained_rest import ContainedRest
+from sidecar.kimai.contained_target import ContainedTarget
 from sidecar.kimai.environment import fingerprint
 from sidecar.kimai.project import Container, Mount
 from sidecar.kimai.upload import BEFORE
@@ -254,8 +255,8 @@ def test_the_secret_that_examples_show_counts_as_none(tmp_path: Path, given: str
 
 
 def test_a_migration_may_take_longer_than_a_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contained_target, "HEALTHY_DEADLINE", -1.0)
-    monkeypatch.setattr(contained_target, "POLL", 0.0)
+    monkeypatch.setattr(contained_rest, "HEALTHY_DEADLINE", -1.0)
+    monkeypatch.setattr(contained_rest, "POLL", 0.0)
     engine: Any = FakeEngine()
     seen = iter(["starting", "unhealthy", "healthy"])
     engine.inspect = lambda _container: replace(APP, health=next(seen))
