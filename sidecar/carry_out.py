@@ -9,7 +9,7 @@ from sidecar.archive.source import Source
 from sidecar.database.objects import MARKER
 from sidecar.errors import Refused, Unreachable
 from sidecar.gate import may_migrate
-from sidecar.killed import find_killed, take_back_database
+from sidecar.killed import Killed, find_killed, take_back_database
 from sidecar.kimai import console as asked
 from sidecar.kimai import web
 from sidecar.kimai.target import Exchange, Rest
@@ -17,7 +17,7 @@ from sidecar.manifest import Manifest
 from sidecar.restore_database import load_database, loading
 from sidecar.restore_files import check_as_saved, prepare_staging, stage_files
 from sidecar.restore_job import Job, Report, add, add_left
-from sidecar.restore_note import RestoreNote
+from sidecar.restore_note import Phase, RestoreNote
 from sidecar.undisturbed import hold, undisturbed
 from sidecar.upgrade import begin as begin_migrating
 from sidecar.upgrade import migrate, migrating
@@ -47,9 +47,9 @@ def carry_out(
 
     That one is `replace`'s to put back.
     """
-    note.phase = "under way"
-    job.state.write_restore_note(note)
+    enter(job, note, "under way")
     database = saved.database if saved is not None else None
+    staging = None
     try:
         with (
             loading(job, source, note, report, database) if wish.only != "files" else nullcontext() as load,
@@ -67,17 +67,26 @@ def carry_out(
                 begin_migrating(job, note)
             if note.replacing is not None:
                 note.replacing.events = load.events if load is not None else []
-                note.phase = "in place"
-                job.state.write_restore_note(note)
+                enter(job, note, "in place")
             start(job, source, wish, rest, report)
             if load is not None:
                 load.enable_events()
             settle_and_tidy_up(job, note, staging, report)
     except BaseException as error:
-        leave_note(job, note, error)
+        leave_note(job, note, error, staging, report)
         raise
     job.state.clear_restore_note()
     report.step(f"{source.label} is restored")
+
+
+def enter(job: Job, note: RestoreNote, phase: Phase) -> None:
+    """Write down how far the restore is; where that can't be written it isn't there."""
+    before, note.phase = note.phase, phase
+    try:
+        job.state.write_restore_note(note)
+    except BaseException:
+        note.phase = before
+        raise
 
 
 def start(job: Job, source: Source | None, wish: Wish, rest: Rest, report: Report) -> None:
@@ -101,12 +110,8 @@ def settle_and_tidy_up(job: Job, note: RestoreNote, staging: Exchange | None, re
 def settle(job: Job, note: RestoreNote, files: Settling | None) -> None:
     """From here on the restore counts: nothing that happens later may take it back, and no signal comes in between."""
     with undisturbed():
-        before, note.phase = note.phase, "settled"
-        try:
-            job.state.write_restore_note(note)
-        except BaseException:
-            note.phase = before
-            raise
+        before = note.phase
+        enter(job, note, "settled")
         try:
             if files is not None:
                 files.settle()
@@ -114,8 +119,7 @@ def settle(job: Job, note: RestoreNote, files: Settling | None) -> None:
             # Into an empty database the files' own journal has a say. Over one in use the note alone decides: it is
             # down, so that nothing goes back from here on.
             if note.replacing is None:
-                note.phase = before
-                job.state.write_restore_note(note)
+                enter(job, note, before)
             raise
         if note.objects:
             take_back_database(job.connect, [("table", MARKER)], ())
@@ -138,9 +142,15 @@ def stopped_on_failure(rest: Rest, note: RestoreNote) -> Iterator[None]:
 
 
 @contextmanager
-def cleared_if_untouched(job: Job, note: RestoreNote) -> Iterator[None]:
-    """Whatever fails before anything is touched leaves no journal, once Kimai runs again."""
+def begun(job: Job, note: RestoreNote, after: Killed | None) -> Iterator[None]:
+    """Put down that it has begun, before Kimai is stopped: a kill leaves nobody who would start it.
+
+    Not where something is to be taken back first, which is told of already. Whatever fails before anything is touched
+    leaves no journal, once Kimai runs again.
+    """
     try:
+        if not after:
+            job.state.write_restore_note(note)
         yield
     except BaseException:
         if note.phase == "begun":
@@ -148,7 +158,7 @@ def cleared_if_untouched(job: Job, note: RestoreNote) -> Iterator[None]:
         raise
 
 
-def leave_note(job: Job, note: RestoreNote, error: BaseException) -> None:
+def leave_note(job: Job, note: RestoreNote, error: BaseException, staging: Exchange | None, report: Report) -> None:
     """Let the error say what is left. Where taking back failed as well, the note stays: the next restore tries again.
 
     So does one that is settled, as something is left to be tidied up.
@@ -160,7 +170,11 @@ def leave_note(job: Job, note: RestoreNote, error: BaseException) -> None:
             add_left(error, f"Not all that it had made could be taken back. {note.mend}")
         else:
             job.state.clear_restore_note()
-            add(error, "All that it had made is taken back.")
+            lacks = [*(staging.notes if staging is not None else ()), *report.gone]
+            if lacks:
+                add_left(error, f"What it had made is taken back, but {'; '.join(lacks)}.")
+            else:
+                add(error, "All that it had made is taken back.")
 
 
 def bring_up(job: Job, wish: Wish, report: Report) -> None:

@@ -123,6 +123,7 @@ class _Findings:
     same_series: bool = False
     tables: list[Compared] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
 
 
 def _drill_copy(job: Job, storage: Storage, backup: Backup, copy: Copy, left: list[str]) -> Proof:
@@ -140,6 +141,8 @@ def _drill_copy(job: Job, storage: Storage, backup: Backup, copy: Copy, left: li
             _restore(job, source, whole.database, found)
     except Damaged as error:
         found.differences.append(str(error))
+    for doubt in found.doubts[:_KEPT]:
+        log.warning("%s on %s: %s: another release may only put it in other words", backup.id, storage.name, doubt)
     for difference in found.differences[:_KEPT]:
         log.error("%s on %s: %s", backup.id, storage.name, difference)
     return _proof(msgspec.structs.replace(whole, archive=manifest.archive), storage.name, started, found)
@@ -161,10 +164,10 @@ def _load_and_compare(job: Job, source: Source, expected: Database, found: _Find
         rows = sum(table.rows for table in expected.tables)
         job.progress.phase("compare the database", total=rows, unit="items")
         with take(lambda: job.connect(name), job.connections) as snapshot:
-            # Of another release of the series as well: who proves a backup would rather look once too often.
             doubts: list[Difference] = []
             differences = compare(snapshot, expected, job.progress.advance, found.tables.append, doubts.append)
-        found.differences += map(str, [*differences, *doubts])
+        found.differences += map(str, [*differences, *(each for each in doubts if each.is_lost)])
+        found.doubts += [str(each) for each in doubts if not each.is_lost]
 
 
 def _look_at_server(job: Job, name: str, expected: Database, found: _Findings) -> None:
@@ -246,7 +249,8 @@ def _proof(manifest: Manifest, target: str, started: datetime, found: _Findings)
         backup_server=f"{database.flavour} {database.server_version}",
         drill_server=found.server,
         same_flavour=found.same_flavour,
-        definitions_compared=found.same_series,
+        definitions_compared=found.same_series and not found.doubts,
+        doubts=found.doubts[:_KEPT],
         newest_migration=database.newest_migration,
         tables=[TableProof(name=t.name, rows=t.rows, digest=t.digest, equal=t.equal) for t in found.tables],
         files=len(files),

@@ -28,9 +28,10 @@ class Withheld(msgspec.Struct, kw_only=True, frozen=True):
 class Proof(msgspec.Struct, kw_only=True, frozen=True):
     """`ID.proof.json` and `ID.failed.json` (docs/format.md). Times are UTC; `files` and `bytes` count what was hashed.
 
-    `definitions_compared` is false on a server of another flavour or series than the backup's: rows alone are proven
-    then. `read_from` is the target whose copy was restored; others that hold the same archive, by size and SHA-256,
-    bear the proof as well. `withheld`, beside an encrypted archive: so many tables and differences are not named.
+    `definitions_compared` is false on a server of another flavour or series than the backup's, and where `doubts` name
+    definitions that another release of the series may only put in other words: rows alone are proven then. `read_from`
+    is the target whose copy was restored; others that hold the same archive, by size and SHA-256, bear the proof as
+    well. `withheld`, beside an encrypted archive: so many tables and differences are not named.
     """
 
     format: int = FORMAT
@@ -50,6 +51,7 @@ class Proof(msgspec.Struct, kw_only=True, frozen=True):
     files: int = 0
     bytes: int = 0
     differences: list[str] = []
+    doubts: list[str] = []
     withheld: Withheld | None = None
 
 

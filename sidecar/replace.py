@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 
 from sidecar.archive.source import Source
-from sidecar.carry_out import carry_out
+from sidecar.carry_out import carry_out, enter
 from sidecar.errors import Exit, KimaiBackupError
 from sidecar.kimai.target import Rest
 from sidecar.manifest import Kimai, Manifest
@@ -32,11 +32,7 @@ def save_and_replace(
     saved = save(job, kimai, report)
     # Only once it is down may anything be touched.
     note.saved_as(saved.id)
-    try:
-        job.state.write_restore_note(note)
-    except BaseException:
-        note.phase = "begun"
-        raise
+    enter(job, note, "under way")
     replace(job, source, note, wish, saved, rest, report)
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from sidecar.archive.source import Source
-from sidecar.carry_out import carry_out, cleared_if_untouched
+from sidecar.carry_out import begun, carry_out
 from sidecar.killed import check_ours, find_killed, take_back
 from sidecar.names import ARCHIVE_SUFFIXES
 from sidecar.precheck import Checked, check, read_whole
@@ -61,12 +61,9 @@ def restore(
             if checked.in_use:
                 kimai = identify(job, allowed)
                 note.replacing = _replacing(reference, source, wish)
-            if killed.note is None or anew:
-                # Before Kimai is stopped: a kill leaves nobody who would start it.
-                job.state.write_restore_note(note)
             job.progress.phase("stop Kimai")
             with (
-                cleared_if_untouched(job, note),
+                begun(job, note, after=None if anew else killed),
                 tidying_undisturbed(),
                 job.kimai.at_rest(was_running=was_running) as rest,
             ):

@@ -101,6 +101,7 @@ def _make_room(session: Session, fresh: list[tuple[str, str]], report: Report) -
     if fresh:
         drop(session, fresh)
         report.step(f"the {len(fresh)} tables of a Kimai that was just installed are dropped: nobody had used them")
+        report.gone.append(f"the {len(fresh)} tables of the Kimai that was just installed are gone: install it anew")
 
 
 def _objects(source: Source) -> list[list[str]]:

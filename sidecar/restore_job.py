@@ -76,16 +76,17 @@ def add_left(error: BaseException, sentence: str, code: Exit = Exit.PARTIAL) -> 
 class Report:
     """What a restore did, or would do: its steps and what an admin should know, a sentence each.
 
-    `checked` are those of the steps that only looked; `upgraded`: Kimai has migrated the database. `safety`
-    is the ID of the backup of what was there; `brought` says what alone was brought back, empty where nothing was
-    lost, None where all was. `lacks` are those of the notes that tell what is not as it was meant to be. `on_change` is
-    called at each sentence.
+    `checked` are those of the steps that only looked; `upgraded`: Kimai has migrated the database. `safety` is the ID
+    of the backup of what was there; `brought` says what alone was brought back, empty where nothing was lost, None
+    where all was. `lacks` are those of the notes that tell what is not as it was meant to be. `gone`: what was there,
+    and comes back by no taking back. `on_change` is called at each sentence.
     """
 
     backup: str
     steps: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     lacks: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
     dry_run: bool = False
     checked: list[str] = field(default_factory=list)
     upgraded: bool = False
@@ -127,7 +128,7 @@ class Report:
 
     def doubt(self, difference: Difference) -> None:
         """Say and keep that a definition differs, where another release of the server may only put it otherwise."""
-        self.note(f"{difference}: another release of the server may put it in other words")
+        self.note(f"{difference}: another release may only put it in other words")
 
     def note(self, text: str) -> None:
         """Say and keep what an admin should know."""

@@ -10,7 +10,7 @@ import msgspec
 from sidecar.archive.names import escape_name
 from sidecar.archive.source import Source
 from sidecar.brief import some
-from sidecar.carry_out import bring_up, cleared_if_untouched, leave_note, settle_and_tidy_up, stopped_on_failure
+from sidecar.carry_out import begun, bring_up, enter, leave_note, settle_and_tidy_up, stopped_on_failure
 from sidecar.database.load import Load
 from sidecar.errors import Refused
 from sidecar.kept import moved_by_backup, settings_beside
@@ -96,12 +96,9 @@ def restore_lost(
             was_running = job.kimai.runs or (killed.note is not None and killed.note.was_running)
             note = new_note(job, source, was_running=was_running)
             note.tables, note.files = lost.names, _as_asked(files)
-            if killed.note is None:
-                # Before Kimai is stopped: a kill leaves nobody who would start it.
-                job.state.write_restore_note(note)
             job.progress.phase("stop Kimai")
             with (
-                cleared_if_untouched(job, note),
+                begun(job, note, after=killed),
                 tidying_undisturbed(),
                 job.kimai.at_rest(was_running=was_running) as rest,
             ):
@@ -218,8 +215,8 @@ def _as_asked(files: Sequence[str]) -> list[str]:
 
 def _carry_out(job: Job, source: Source, lost: Lost, note: RestoreNote, wish: Wish, rest: Rest, report: Report) -> None:
     """Bring it back and let Kimai show that it works; what fails is taken back."""
-    note.phase = "under way"
-    job.state.write_restore_note(note)
+    enter(job, note, "under way")
+    staging = None
     try:
         with (
             _tables(job, source, lost, note, report) as load,
@@ -237,7 +234,7 @@ def _carry_out(job: Job, source: Source, lost: Lost, note: RestoreNote, wish: Wi
                 tell_secret(job.kimai, source, report)
             settle_and_tidy_up(job, note, staging, report)
     except BaseException as error:
-        leave_note(job, note, error)
+        leave_note(job, note, error, staging, report)
         raise
     job.state.clear_restore_note()
     _tell_end(lost, report)

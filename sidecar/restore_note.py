@@ -81,7 +81,6 @@ class RestoreNote(msgspec.Struct, kw_only=True):
         """The safety backup is there: what is in use may be replaced."""
         if self.replacing is not None:
             self.replacing.safety = safety
-        self.phase = "under way"
 
     @property
     def what(self) -> str:

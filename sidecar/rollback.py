@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 import msgspec
 
@@ -35,8 +35,11 @@ def roll_back(
     may_be_written = known is not None and note.phase == "in place"
     if known is not None and may_be_written:
         refuse_written_files(job, note, known())
+    # What can't be looked at would keep the files from being put back: seen before anything is dropped.
+    job.kimai.leftovers()
     if _is_ours(job, note):
         with whole_safety(job, note, is_dropped=note.phase != "in place") as safety:
+            _check_room(job, safety)
             _drop_what_was_restored(job, note, discard=not may_be_written)
             lacks = put_files_back(job, note)
             lacks += load_anew(job, safety, report)
@@ -102,6 +105,18 @@ def whole_safety(job: Job, note: RestoreNote, *, is_dropped: bool) -> Iterator[S
             error.mend = f"{error.mend} Bring it back to a target. If it is lost for good: {way_out}".strip()
             raise
         yield source
+
+
+def _check_room(job: Job, safety: Source) -> None:
+    """Raise `Refused` where the server takes no statement as large as the dump has, as it did at first."""
+    largest = safety.manifest.database.largest_statement if safety.manifest is not None else 0
+    with closing(job.connect()) as session:
+        limit = session.packet_limit
+    if largest > limit:
+        raise Refused(
+            f"{safety.label} holds a statement of {largest} bytes, the server takes {limit}: nothing is put back",
+            mend=f"Set max_allowed_packet to {largest + 1024} or more on the server.",
+        )
 
 
 def _drop_what_was_restored(job: Job, note: RestoreNote, *, discard: bool) -> None:

@@ -91,7 +91,7 @@ def _is_same_place(one: "DatabaseUrl", other: "DatabaseUrl") -> bool:
 def _addresses(host: str) -> set[str]:
     try:
         found = {str(address[0]).partition("%")[0] for *_, address in socket.getaddrinfo(host, None)}
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         log.debug("%s has no address: %s", host, error)  # who connects to it tells
         return set()
     return {"loopback" if ipaddress.ip_address(each).is_loopback else each for each in found}

@@ -151,7 +151,8 @@ def _drilled(result: "Drilled") -> str:
     rows = [(table.name, table.rows, table.digest, "equal" if table.equal else "DIFFERENT") for table in proof.tables]
     lines = [grid(("TABLE", "ROWS", "DIGEST", ""), rows)] if rows else []
     lines += [f"! {difference}" for difference in proof.differences]
-    if not proof.definitions_compared and proof.tables:
+    lines += [f"! {doubt}: another release may only put it in other words" for doubt in proof.doubts]
+    if not proof.definitions_compared and not proof.doubts and proof.tables:
         lines.append(
             f"! definitions were not compared: the backup is of {proof.backup_server}, {proof.drill_server} was used"
         )

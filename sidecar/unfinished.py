@@ -18,7 +18,7 @@ from sidecar.manifest import Manifest
 from sidecar.precheck import check, read_whole
 from sidecar.replace import STAYS_STOPPED, after_failure, replace
 from sidecar.restore import restore
-from sidecar.restore_job import Job, Report, add
+from sidecar.restore_job import Job, Report, add, add_left
 from sidecar.restore_note import Replacing, RestoreNote
 from sidecar.restore_report import reported
 from sidecar.rollback import roll_back, whole_safety
@@ -96,7 +96,10 @@ def _roll_back(job: Job, note: RestoreNote, rest: Rest, report: Report, known: K
     try:
         roll_back(job, note, rest, report, known=None if known is None else lambda: known)
     except BaseException as error:
-        add(error, STAYS_STOPPED if isinstance(error, Refused) else f"{note.mend} {STAYS_STOPPED}")
+        if isinstance(error, Refused) and note.phase == "in place":
+            add(error, STAYS_STOPPED)
+        else:
+            add_left(error, f"{note.mend} {STAYS_STOPPED}")
         raise
 
 

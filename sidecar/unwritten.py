@@ -9,7 +9,7 @@ from sidecar.brief import some
 from sidecar.database.compare import compare
 from sidecar.database.objects import contents_but_mark
 from sidecar.database.snapshot import take
-from sidecar.errors import Damaged, Interrupted, KimaiBackupError, Refused
+from sidecar.errors import Damaged, NoSuchBackup, Refused, StorageAway, StorageFailed
 from sidecar.kimai.beneath import exact_path
 from sidecar.kimai.environment import BESIDE_SUFFIX, GENERATED_FILE, MIRROR_FILE
 from sidecar.kimai.survey import Survey
@@ -36,9 +36,9 @@ def known_files(job: Job, note: RestoreNote) -> Known:
                     check_same(source, note)
                 for file in source.files:
                     found[exact_path(file)].append(file)
-    except Interrupted:
+    except StorageAway:
         raise
-    except KimaiBackupError as error:
+    except (Damaged, NoSuchBackup, StorageFailed) as error:
         raise not_to_drop(note, f"nobody can tell which of its files were written since ({error.what})") from error
     return found
 
@@ -57,24 +57,30 @@ def refuse_written_files(job: Job, note: RestoreNote, known: Known) -> None:
         return
     survey = job.means().instance.survey()
     made_anew = (GENERATED_FILE, MIRROR_FILE) if job.kimai.mirrors_secret else ()
-    since = [
-        entry.path
-        for entry in survey.entries
-        if entry.kind != "folder"
-        and entry.path not in made_anew
-        and not entry.path.endswith(BESIDE_SUFFIX)
-        and not _is_known(entry, known.get(exact_path(entry), ()), survey)
-    ]
+    with closing(survey):
+        since = [
+            entry.path
+            for entry in survey.entries
+            if entry.kind != "folder"
+            and entry.path not in made_anew
+            and not entry.path.endswith(BESIDE_SUFFIX)
+            and not _is_known(entry, known.get(exact_path(entry), ()), survey)
+        ]
+    # Of what can't be read nobody knows what it is.
+    if unknown := [*survey.unreadable, *survey.changed]:
+        raise not_to_drop(note, f"{some(unknown, _SHOWN)} in its folder can't be read, or changes right now")
     if since:
         raise not_to_drop(note, f"{some(since, _SHOWN)} in its folder was written since")
 
 
 def _is_known(entry: File, known: Sequence[File], survey: Survey) -> bool:
     """By content where its time differs, as not every way of reading it tells that to the nanosecond."""
-    alike = [file for file in known if (file.kind, file.size) == (entry.kind, entry.size)]
+    alike = [file for file in known if file.kind == entry.kind]
     if entry.kind == "link":
         return any((file.target, file.target_bytes) == (entry.target, entry.target_bytes) for file in alike)
-    if any(file.mtime == entry.mtime for file in alike):
+    # Docker tells no size of a second name of a file.
+    alike = [file for file in alike if entry.size in (0, file.size)]
+    if any((file.size, file.mtime) == (entry.size, entry.mtime) for file in alike):
         return True
     content = survey.open(entry) if alike else None
     if content is None:

@@ -21,12 +21,16 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that isn't as it was: where, what of it, and both values."""
+    """One thing that isn't as it was: where, what of it, and both values.
+
+    `is_lost`: a column, index or key is missing or too many, which no release puts in other words.
+    """
 
     where: str
     what: str
     expected: str
     found: str
+    is_lost: bool = False
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what} was {self.expected}, is {self.found}"
@@ -192,4 +196,10 @@ def _definitions(where: str, before: Any, after: Any, path: str = "definition") 
         for number, (one, other) in enumerate(zip(before, after, strict=True)):
             yield from _definitions(where, one, other, f"{path}[{number}]")
     elif before != after:
-        yield Difference(where, path, repr(before), repr(after))
+        yield Difference(where, path, repr(before), repr(after), _is_lost(before, after, path))
+
+
+def _is_lost(before: Any, after: Any, path: str) -> bool:
+    if isinstance(before, list) and isinstance(after, list):
+        return True  # of different lengths
+    return path.endswith((".COLUMN_NAME", ".INDEX_NAME", ".CONSTRAINT_NAME"))

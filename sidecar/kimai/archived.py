@@ -49,7 +49,7 @@ class ArchivedFiles:
     def walk(self, paths: tuple[str, ...], covered: tuple[str, ...]) -> None:
         """Write down what is there; what doesn't exist is not missing. `covered`: all that the backup has."""
         for path in paths:
-            self._survey.add_source([path], partial(self._open, path))
+            self._survey.add_source([path], partial(self._open, path), self._close)
             seen: set[bytes] = set()
             try:
                 with self._engine.fetch(self._container, f"{self._root}/{path}") as stream:

@@ -331,7 +331,7 @@ class ContainedStaging:
             if self._is_handed_over and not self._settled:
                 self._upload.close()
             elif not self._settled:
-                self._upload.put_back()
+                self.notes += self._upload.put_back()
 
 
 class ContainedRest:

@@ -54,16 +54,26 @@ class Survey:
         self.skipped: list[str] = []
         self.uncovered_links: list[str] = []
         self._openers: list[tuple[bytes, Opener]] = []
+        self._closers: list[Callable[[], None]] = []
 
     @property
     def size(self) -> int:
         """Bytes of all files together, as the survey met them."""
         return sum(entry.size for entry in self.entries)
 
-    def add_source(self, paths: Iterable[str], opener: Opener) -> None:
-        """Say how what lies at or below the paths is opened; the longest path that fits an entry counts."""
+    def add_source(self, paths: Iterable[str], opener: Opener, close: Callable[[], None] = lambda: None) -> None:
+        """Say how what lies at or below the paths is opened; the longest path that fits an entry counts.
+
+        `close` lets go of what openers keep for the next file.
+        """
         self._openers += [(path.encode(), opener) for path in paths]
         self._openers.sort(key=lambda each: len(each[0]), reverse=True)
+        self._closers.append(close)
+
+    def close(self) -> None:
+        """Let go of what is kept for files to come: the engine holds a container as long as it answers."""
+        for close in self._closers:
+            close()
 
     def open(self, entry: File) -> Content | None:
         """Open one of the regular files, in the order of `entries`; None, and its name noted, if it can't be."""

@@ -16,7 +16,8 @@ from sidecar.manifest import File, Manifest, Plugin
 class Exchange(Protocol):
     """Files on their way into place: `write` them all, `swap`, check, `settle`; leaving before that puts all back.
 
-    `notes` tells, a sentence each, what was not restored as it was; `kept`: what the backup doesn't have, and stays.
+    `notes` tells, a sentence each, what was not restored as it was, or where it was put back, what stays; `kept`: what
+    the backup doesn't have, and stays.
     """
 
     notes: list[str]

@@ -67,13 +67,12 @@ class Upload:
         with (self._folder / NEW).open("rb") as tar:
             self._engine.store(self._container, self._root, tar)
 
-    def put_back(self) -> None:
-        """Send back what was there. What wasn't there before can't be taken away this way, and is named."""
+    def put_back(self) -> list[str]:
+        """Send back what was there. What wasn't there before can't be taken away this way: a sentence that names it."""
         self.close()
         new = put_back(self._engine, self._container, self._root, self._folder)
-        if new:
-            log.warning("%s", told_to_stay(new))
         self.clean_up()
+        return [told_to_stay(new)] if new else []
 
     def settle(self) -> None:
         """What was sent stays: there is nothing to put back from here on, not even after a kill."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.standin.install import set_fault
-from tests.support.cli import Site
+from tests.support.cli import Site, without_rights
 from tests.support.in_use import IN_PLACE, InUse, phase, refused
 from tests.support.killing import kill_at
 
@@ -69,6 +69,17 @@ def test_a_file_that_was_only_touched_is_no_other_one(in_place: InUse) -> None:
         os.utime(path)
     assert site.run("restore", "--rollback").code == 0
     in_place.assert_old()
+
+
+def test_what_cannot_be_read_may_have_been_written_since(in_place: InUse) -> None:
+    site = in_place.site
+    folder = site.root / "var/data/closed"
+    folder.mkdir()
+    (folder / "new.pdf").write_bytes(b"made since")
+    folder.chmod(0)
+    refused(site.run("restore", "--rollback", prefix=without_rights()), "var/data/closed in its folder can't be read")
+    assert phase(site) == "in place"
+    folder.chmod(0o700)
 
 
 def test_without_the_backup_nobody_can_tell(in_place: InUse) -> None:

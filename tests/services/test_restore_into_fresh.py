@@ -12,6 +12,7 @@ from sidecar.database.objects import MARKER
 from tests.standin.install import NEWEST_MIGRATION
 from tests.support import instance as instances
 from tests.support.cli import Site
+from tests.support.killing import Point, waiting_at
 from tests.support.servers import free_port
 from tests.support.web import Web, serving
 
@@ -53,6 +54,16 @@ def test_a_database_that_was_only_just_installed_makes_room(fresh: Site) -> None
     assert ran.code == 0, ran.said
     assert "nobody had used them" in ran.said
     fresh.assert_restored()
+
+
+def test_one_that_fails_says_that_the_installation_is_gone(fresh: Site) -> None:
+    bringing_up = Point("sidecar.carry_out", "bring_up")
+    with waiting_at(fresh, bringing_up, "restore", "latest") as process:
+        fresh.sql("DROP TABLE migration_versions")
+    ran = fresh.ended(process)
+    assert ran.code == 3, ran.said
+    assert "of the Kimai that was just installed are gone: install it anew" in ran.errors[0]
+    assert fresh.objects() == []
 
 
 def test_without_a_user_as_well(fresh: Site) -> None:

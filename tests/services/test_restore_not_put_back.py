@@ -5,8 +5,8 @@ from typing import Any
 
 from tests.standin.install import set_fault
 from tests.support.cli import Site
-from tests.support.in_use import InUse
-from tests.support.killing import Point, waiting_at
+from tests.support.in_use import LOADING, InUse, go_on
+from tests.support.killing import Point, kill_at, waiting_at
 from tests.support.proxy import Proxy
 
 STAGING = Point("sidecar.carry_out", "stage_files")
@@ -38,6 +38,28 @@ def test_a_refusal_after_the_drop_that_is_not_put_back_is_none(in_use: InUse) ->
     assert (report(site)["outcome"], report(site)["exit_code"]) == ("rolled back", 0)
     assert site.rows() == in_use.now[0]
     assert (site.root / "var/data/late.pdf").read_bytes() == b"late"
+
+
+def test_a_rollback_that_the_server_would_not_take_drops_nothing(site: Site) -> None:
+    """max_allowed_packet is gone with the server's restart, say."""
+    site.sql(
+        "CREATE TABLE large (id INT PRIMARY KEY, v LONGBLOB)", "INSERT INTO large VALUES (1, REPEAT('x', 3000000))"
+    )
+    in_use = go_on(site)
+    kill_at(site, LOADING, "restore", in_use.backup, "--replace")
+    objects = site.objects()
+    before = site.server.run("SELECT @@GLOBAL.max_allowed_packet")[0][0]
+    site.server.run("SET GLOBAL max_allowed_packet = 1048576")
+    try:
+        ran = site.run("restore", "--rollback")
+        assert ran.code == 3, ran.said
+        assert "max_allowed_packet" in ran.errors[0]
+        assert "restore --rollback" in ran.errors[0]
+        assert site.objects() == objects
+    finally:
+        site.server.run(f"SET GLOBAL max_allowed_packet = {before}")
+    assert site.run("restore", "--rollback").code == 0
+    in_use.assert_old()
 
 
 def test_a_failure_that_is_taken_back_says_so(site: Site) -> None:
