@@ -227,7 +227,7 @@ def _keep_alive(connected: socket.socket) -> None:
 def translate(error: Exception, url: DatabaseUrl) -> KimaiBackupError:
     """One of our errors for one of the driver's, in one line, without any secret."""
     code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
-    said = str(error.args[-1]) if error.args else type(error).__name__
+    said = " ".join(str(error.args[-1]).split()) if error.args else type(error).__name__
     where = f"database {url.redacted}"
     if isinstance(error, pymysql.err.MySQLError) and code in _CHANGED:
         return DefinitionChanged(f"{where} changed while it was read: {said}", code=code)

@@ -78,13 +78,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @contextlib.contextmanager
-def running(flavour: str, *options: str, durable: bool = False) -> Iterator[Server]:
-    """A fresh server of the flavour, with these options, gone afterwards.
-
-    `durable`: on a disk, so that it may be killed and started again.
-    """
+def running(flavour: str, *options: str) -> Iterator[Server]:
+    """A fresh server of the flavour, with these options, gone afterwards."""
     start = mysql_server.running if flavour == "mysql" else servers.running
-    with start(*options, durable=durable) as server:
+    with start(*options) as server:
         yield server
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import Site, make_site
-from tests.support.drill import dump_of, proof, repack, scratch_user, scratches, seem_to_be_of
+from tests.support.drill import change_a_default, dump_of, proof, repack, scratch_user, scratches, seem_to_be_of
 from tests.support.servers import Server
 
 UNKNOWN = (b"` varchar(", b"` letters(")
@@ -60,10 +60,7 @@ def test_another_release_of_the_series_finds_an_index_that_was_lost(site: Site, 
 def test_what_another_release_may_only_put_in_other_words_is_told_and_proves_rows(site: Site, scratch: str) -> None:
     made = site.backup()
     seem_to_be_of(site.backups, made, another_release(site))
-    text = dump_of(site.backups, made)
-    at = text.index(b" DEFAULT 0", text.index(b"CREATE TABLE `kimai2_timesheet` "))
-    line = text[text.rindex(b"\n", 0, at) : text.index(b"\n", at)]
-    repack(site.backups, made, {"database.sql": (line, line.replace(b"DEFAULT 0", b"DEFAULT 1"))})
+    change_a_default(site.backups, made)
     ran = site.run("drill")
     assert ran.code == 0, ran.said
     assert "table kimai2_timesheet: definition.columns" in ran.out

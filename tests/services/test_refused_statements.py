@@ -44,6 +44,7 @@ OF_THE_TEXT = {
     "a key of two columns to one": PARENT + child(columns="(`p`,`id`)"),
     "a key that sets to NULL what can't be": PARENT + child("int NOT NULL", then=" ON DELETE SET NULL"),
     # Columns and indexes
+    "no SQL": table("t", "`v` int,", "`w` int"),
     "a column twice": table("t", "`v` int", "`v` int"),
     "an index twice": table("t", "`v` int", "KEY `k` (`v`)", "KEY `k` (`v`)"),
     "an index of a column that is not there": table("t", "`v` int", "KEY `k` (`w`)"),
@@ -119,6 +120,7 @@ OF_THE_SERVER = {
 def refused(server: Server, database: str, sql: str) -> StatementRefused:
     with pytest.raises(StatementRefused) as caught:
         load_database(server.url(database), sql.encode())
+    assert len(caught.value.what.splitlines()) == 1
     return caught.value
 
 

@@ -16,7 +16,7 @@ SAVING = Point("sidecar.making", "publish")
 def test_a_server_that_dies_in_the_load_leaves_a_journal_and_both_ways_lead_on(
     tmp_path: Path, flavour: str, end: str
 ) -> None:
-    with running(flavour, "--innodb-flush-log-at-trx-commit=1", durable=True) as server:
+    with running(flavour, "--innodb-flush-log-at-trx-commit=1") as server:
         in_use = go_on(make_site(tmp_path, server, timesheets=5000))
         site = in_use.site
         process = site.start("restore", in_use.backup, "--replace")
@@ -47,7 +47,7 @@ DYING = {
 @pytest.mark.parametrize("name", DYING)
 def test_a_server_that_dies_leaves_both_ways_open(tmp_path: Path, flavour: str, name: str) -> None:
     point, again, left = DYING[name]
-    with running(flavour, "--innodb-flush-log-at-trx-commit=1", durable=True) as server:
+    with running(flavour, "--innodb-flush-log-at-trx-commit=1") as server:
         in_use = go_on(make_site(tmp_path, server, timesheets=50))
         site = in_use.site
         for number, end in enumerate(("--rollback", "--resume")):

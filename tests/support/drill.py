@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import secrets
 import zipfile
 from collections.abc import Iterator
@@ -66,6 +67,15 @@ def seem_to_be_of(folder: Path, made: str, server_version: str) -> None:
 def dump_of(folder: Path, made: str) -> bytes:
     with zipfile.ZipFile(folder / f"{made}.zip") as archive:
         return archive.read("database.sql")
+
+
+def change_a_default(folder: Path, made: str) -> None:
+    """Of a column of kimai2_timesheet, from 0 to 1."""
+    text = dump_of(folder, made)
+    # MySQL quotes a number, MariaDB doesn't.
+    default = re.compile(rb"\n.* DEFAULT '?0").search(text, text.index(b"CREATE TABLE `kimai2_timesheet` "))
+    assert default
+    repack(folder, made, {"database.sql": (default[0], default[0][:-1] + b"1")})
 
 
 def proof(site: Site, made: str, kind: str = "proof") -> dict[str, object]:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 import pymysql
 import pytest
 
-from tests.support import docker, ramdisk
+from tests.support import docker
 from tests.support.servers import START_DEADLINE, Server, free_port
 
 PASSWORD = "r00t"
@@ -71,22 +71,16 @@ class MysqlServer(Server):
         docker.docker("rm", "--force", "--volumes", self.container)
 
 
-def mysql(*options: str, durable: bool = False) -> MysqlServer:
-    """Start a MySQL server; raises docker.Unavailable where its image can't be made.
-
-    `durable`: on a disk and on a port of its own, so that it may be killed and started again. The others lie in memory,
-    where there is room, and are gone with their process.
-    """
+def mysql(*options: str) -> MysqlServer:
+    """Start a MySQL server; raises docker.Unavailable where its image can't be made."""
     _sweep()
-    name = f"{_NAMES}{uuid.uuid4().hex[:10]}"
-    port = free_port() if durable else ""
+    name, image = f"{_NAMES}{uuid.uuid4().hex[:10]}", docker.mysql()
+    # Not one that the engine chooses: it would choose another when the server is started again.
+    port = free_port()
     settings = ["--env", f"MYSQL_ROOT_PASSWORD={PASSWORD}", "--publish", f"127.0.0.1:{port}:3306"]
-    if not durable and ramdisk.has_room():
-        settings += ["--tmpfs", "/var/lib/mysql"]
-    docker.docker("run", "--detach", "--name", name, *settings, docker.mysql(), *_SETTINGS, *options)
     try:
-        published = docker.docker("port", name, "3306/tcp").split()[0].rpartition(":")[2]
-        server = MysqlServer(name, int(published), list(options))
+        docker.docker("run", "--detach", "--name", name, *settings, image, *_SETTINGS, *options)
+        server = MysqlServer(name, port, list(options))
         _wait_for(server)
         _check(server)
     except BaseException:
@@ -137,8 +131,8 @@ def _check(server: MysqlServer) -> None:
 
 
 @contextlib.contextmanager
-def running(*options: str, durable: bool = False) -> Iterator[MysqlServer]:
-    server = mysql(*options, durable=durable)
+def running(*options: str) -> Iterator[MysqlServer]:
+    server = mysql(*options)
     try:
         yield server
     finally:

@@ -10,10 +10,7 @@ ROOM = 8 << 30
 may find that room at the same moment. A container's 64 MB won't do."""
 
 
-def has_room() -> bool:
-    return SHARED_MEMORY.is_dir() and shutil.disk_usage(SHARED_MEMORY).free >= ROOM
-
-
 def new_folder(prefix: str) -> Path:
     """A folder of this name's beginning, for whoever makes it to remove: in memory, else among temporary files."""
-    return Path(tempfile.mkdtemp(prefix=prefix, dir=SHARED_MEMORY if has_room() else None))
+    in_memory = SHARED_MEMORY.is_dir() and shutil.disk_usage(SHARED_MEMORY).free >= ROOM
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=SHARED_MEMORY if in_memory else None))

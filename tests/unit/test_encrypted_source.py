@@ -113,12 +113,13 @@ PROOF = Proof(
     newest_migration=None,
     tables=[TableProof(name="kimai2_tags", rows=2, digest="ab" * 16, equal=False)],
     differences=["kimai2_tags: 1 row instead of 2"],
+    doubts=["table kimai2_tags: definition.columns"],
 )
 
 
 def test_a_proof_beside_it_names_no_table_and_no_difference() -> None:
     found = msgspec.json.decode(encode_proof(withhold_proof(PROOF)))
-    assert (found["tables"], found["differences"]) == ([], [])
+    assert (found["tables"], found["differences"], found["doubts"]) == ([], [], [])
     assert found["withheld"] == {"tables": 1, "differences": 1}
 
 
@@ -134,7 +135,7 @@ WITHHELD = {
     Manifest: "files missing unreadable changed app_secret app_secret_source warnings",
     Kimai: "plugins",
     Database: "name tables objects size largest_statement unreadable unseen",
-    Proof: "tables differences",
+    Proof: "tables differences doubts",
 }
 
 
