@@ -17,7 +17,7 @@ from sidecar.kimai.target import Rest
 from sidecar.restore_database import load_anew
 from sidecar.restore_job import Job, Report
 from sidecar.restore_note import Replacing, RestoreNote
-from sidecar.unwritten import Known, check_unused, holds, refuse_written_files, written_since
+from sidecar.unwritten import Known, check_unused, holds, refuse_written_files, tell_way_out, written_since
 
 log = logging.getLogger(__name__)
 
@@ -98,11 +98,7 @@ def whole_safety(job: Job, note: RestoreNote, *, is_dropped: bool) -> Iterator[S
             job.progress.phase("check the safety backup", total=source.size)
             source.verify(job.progress.advance)
         except (Damaged, NoSuchBackup) as error:
-            way_out = f"empty the database, remove {job.state.journal}, and restore another backup into it."
-            if not is_dropped:
-                ends = "--resume` keeps what is" if note.phase == "in place" else "--rollback` leaves all as it is"
-                way_out = f"`kimai-backup restore {ends}."
-            error.mend = f"{error.mend} Bring it back to a target. If it is lost for good: {way_out}".strip()
+            tell_way_out(job, note, error, is_dropped=is_dropped)
             raise
         yield source
 

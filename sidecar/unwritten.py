@@ -9,7 +9,7 @@ from sidecar.brief import some
 from sidecar.database.compare import compare
 from sidecar.database.objects import contents_but_mark
 from sidecar.database.snapshot import take
-from sidecar.errors import Damaged, NoSuchBackup, Refused, StorageAway, StorageFailed
+from sidecar.errors import Damaged, KimaiBackupError, NoSuchBackup, Refused, StorageAway, StorageFailed
 from sidecar.kimai.beneath import exact_path
 from sidecar.kimai.environment import BESIDE_SUFFIX, GENERATED_FILE, MIRROR_FILE
 from sidecar.kimai.survey import Survey
@@ -24,7 +24,10 @@ _SHOWN = 3
 
 
 def known_files(job: Job, note: RestoreNote) -> Known:
-    """What there may be of files. Raises `Refused` where nobody can tell, as one of the backups is lost."""
+    """What there may be of files. Raises `Refused` where nobody can tell, as the backup that was restored is lost.
+
+    `Damaged` and `NoSuchBackup` where it is the safety backup, which a rollback can't do without.
+    """
     assert note.replacing is not None  # noqa: S101 - what this module is for
     found: dict[bytes, list[File]] = defaultdict(list)
     if note.replacing.wish.only == "database":
@@ -39,8 +42,23 @@ def known_files(job: Job, note: RestoreNote) -> Known:
     except StorageAway:
         raise
     except (Damaged, NoSuchBackup, StorageFailed) as error:
+        if reference == note.safety and isinstance(error, Damaged | NoSuchBackup):
+            tell_way_out(job, note, error, is_dropped=False)
+            raise
         raise not_to_drop(note, f"nobody can tell which of its files were written since ({error.what})") from error
     return found
+
+
+def tell_way_out(job: Job, note: RestoreNote, error: KimaiBackupError, *, is_dropped: bool) -> None:
+    """Add to the error what to do where it is the safety backup that is lost.
+
+    `is_dropped`: what was in the database is, or may be, so that what is left of it is of no use.
+    """
+    way_out = f"empty the database, remove {job.state.journal}, and restore another backup into it."
+    if not is_dropped:
+        ends = "--resume` keeps what is" if note.phase == "in place" else "--rollback` leaves all as it is"
+        way_out = f"`kimai-backup restore {ends}."
+    error.mend = f"{error.mend} Bring it back to a target. If it is lost for good: {way_out}".strip()
 
 
 def check_same(source: Source, note: RestoreNote) -> None:
