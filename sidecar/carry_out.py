@@ -7,7 +7,7 @@ from typing import Protocol
 
 from sidecar.archive.source import Source
 from sidecar.database.objects import MARKER
-from sidecar.errors import Refused, Unreachable
+from sidecar.errors import Refused, StorageFailed, Unreachable
 from sidecar.gate import may_migrate
 from sidecar.killed import Killed, find_killed, take_back_database
 from sidecar.kimai import console as asked
@@ -149,7 +149,7 @@ def begun(job: Job, note: RestoreNote, after: Killed | None) -> Iterator[None]:
     leaves no journal, once Kimai runs again.
     """
     try:
-        if not after:
+        if after is None or after.note is None:
             job.state.write_restore_note(note)
         yield
     except BaseException:
@@ -163,18 +163,23 @@ def leave_note(job: Job, note: RestoreNote, error: BaseException, staging: Excha
 
     So does one that is settled, as something is left to be tidied up.
     """
-    if not note.is_settled and note.replacing is None:
-        if note.objects or find_killed(job.state, job.kimai).folders:
-            # Without what was taken back already: Kimai may have made something anew in its place by then.
-            job.state.write_restore_note(note)
-            add_left(error, f"Not all that it had made could be taken back. {note.mend}")
-        else:
-            job.state.clear_restore_note()
-            lacks = [*(staging.notes if staging is not None else ()), *report.gone]
-            if lacks:
-                add_left(error, f"What it had made is taken back, but {'; '.join(lacks)}.")
-            else:
-                add(error, "All that it had made is taken back.")
+    if note.is_settled or note.replacing is not None:
+        return
+    lacks = [*(staging.stays if staging is not None else ()), *report.gone]
+    if note.objects or find_killed(job.state, job.kimai).folders:
+        # Without what was taken back already: Kimai may have made something anew in its place by then.
+        job.state.write_restore_note(note)
+        add_left(error, " ".join(["Not all that it had made could be taken back.", note.mend, *lacks]))
+        return
+    try:
+        # Until Kimai runs again, at which `begun` clears it.
+        enter(job, note, "begun")
+    except StorageFailed:
+        job.state.clear_restore_note()
+    if lacks:
+        add_left(error, f"What it had made is taken back, but {'; '.join(lacks)}.")
+    else:
+        add(error, "All that it had made is taken back.")
 
 
 def bring_up(job: Job, wish: Wish, report: Report) -> None:

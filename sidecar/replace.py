@@ -80,7 +80,7 @@ def after_failure(
         code = second.exit_code if isinstance(second, KimaiBackupError) else Exit.FAULT
         add_left(error, f"Nor could what was there before be put back ({second}). {note.mend} {STAYS_STOPPED}", code)
     else:
-        add(
-            error,
-            "But for what is said above, all is as it was before." if report.lacks else "All is as it was before.",
-        )
+        if report.lacks:
+            add_left(error, "But for what is said above, all is as it was before.")
+        else:
+            add(error, "All is as it was before.")

@@ -67,7 +67,7 @@ def restore(
                 tidying_undisturbed(),
                 job.kimai.at_rest(was_running=was_running) as rest,
             ):
-                if killed and not anew:
+                if killed.folders or (killed and not anew):
                     take_back(killed, job.state, job.connect, job.kimai, then=note)
                 if kimai is None:
                     carry_out(job, source, note, wish, rest, report)

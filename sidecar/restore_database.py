@@ -99,9 +99,9 @@ def _replace(job: Job, session: Session, note: RestoreNote, saved: Database, rep
 def _make_room(session: Session, fresh: list[tuple[str, str]], report: Report) -> None:
     """Drop what an installation made and nobody has used."""
     if fresh:
+        report.gone.append(f"the {len(fresh)} tables of the Kimai that was just installed are gone: install it anew")
         drop(session, fresh)
         report.step(f"the {len(fresh)} tables of a Kimai that was just installed are dropped: nobody had used them")
-        report.gone.append(f"the {len(fresh)} tables of the Kimai that was just installed are gone: install it anew")
 
 
 def _objects(source: Source) -> list[list[str]]:

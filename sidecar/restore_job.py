@@ -128,7 +128,10 @@ class Report:
 
     def doubt(self, difference: Difference) -> None:
         """Say and keep that a definition differs, where another release of the server may only put it otherwise."""
-        self.note(f"{difference}: another release may only put it in other words")
+        if difference.is_lost:
+            self.lack(str(difference))
+        else:
+            self.note(f"{difference}: another release may only put it in other words")
 
     def note(self, text: str) -> None:
         """Say and keep what an admin should know."""

@@ -152,10 +152,10 @@ class State:
             ) from error
 
     def clear_restore_note(self, run_id: str | None = None) -> None:
-        """The restore has ended, one way or the other; with `run_id` the note goes only if that one touched nothing."""
+        """The restore has ended, one way or the other; with `run_id` only a note of that one goes."""
         if run_id is not None:
             found = self.restore_note()
-            if found is None or found.run_id != run_id or found.phase != "begun":
+            if found is None or found.run_id != run_id:
                 return
         self.journal.unlink(missing_ok=True)
 

@@ -85,11 +85,21 @@ def rollback(job: Job, *, discard: bool = False, dry_run: bool = False) -> Repor
         with tidying_undisturbed(), job.kimai.at_rest(was_running=note.was_running, half=is_touched) as rest:
             if is_touched:
                 _roll_back(job, note, rest, report, known)
+            else:
+                _leave_as_it_is(job, rest)
         if not is_touched:
             # Once Kimai runs again.
             job.state.clear_restore_note()
             report.step("nothing had been touched, or all was put back already")
         return report
+
+
+def _leave_as_it_is(job: Job, rest: Rest) -> None:
+    """Nothing was touched by this one, but files may be left of one before it whose journal is lost."""
+    for leftover in job.kimai.leftovers():
+        job.kimai.recover(leftover.run_id)
+    if rest.is_wanted:
+        rest.start()
 
 
 def _roll_back(job: Job, note: RestoreNote, rest: Rest, report: Report, known: Known | None) -> None:

@@ -9,12 +9,20 @@ from sidecar.brief import some
 from sidecar.database.compare import compare
 from sidecar.database.objects import contents_but_mark
 from sidecar.database.snapshot import take
-from sidecar.errors import Damaged, KimaiBackupError, NoSuchBackup, Refused, StorageAway, StorageFailed
+from sidecar.errors import (
+    ConfigurationError,
+    Damaged,
+    KimaiBackupError,
+    NoSuchBackup,
+    Refused,
+    StorageAway,
+    StorageFailed,
+)
 from sidecar.kimai.beneath import exact_path
 from sidecar.kimai.environment import BESIDE_SUFFIX, GENERATED_FILE, MIRROR_FILE
 from sidecar.kimai.survey import Survey
 from sidecar.manifest import Database, File
-from sidecar.restore_job import Job
+from sidecar.restore_job import Job, add
 from sidecar.restore_note import RestoreNote
 
 Known = Mapping[bytes, Sequence[File]]
@@ -39,7 +47,8 @@ def known_files(job: Job, note: RestoreNote) -> Known:
                     check_same(source, note)
                 for file in source.files:
                     found[exact_path(file)].append(file)
-    except StorageAway:
+    except (ConfigurationError, StorageAway) as error:
+        add(error, "Without it nobody can tell what was written since: if that can go, pass --discard-killed.")
         raise
     except (Damaged, NoSuchBackup, StorageFailed) as error:
         if reference == note.safety and isinstance(error, Damaged | NoSuchBackup):

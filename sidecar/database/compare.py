@@ -200,6 +200,7 @@ def _definitions(where: str, before: Any, after: Any, path: str = "definition") 
 
 
 def _is_lost(before: Any, after: Any, path: str) -> bool:
-    if isinstance(before, list) and isinstance(after, list):
-        return True  # of different lengths
+    # Lists differ in length here, or one is not there, as of a table without any key; so may all of a trigger.
+    if isinstance(before, list | dict) or isinstance(after, list | dict):
+        return True
     return path.endswith((".COLUMN_NAME", ".INDEX_NAME", ".CONSTRAINT_NAME"))

@@ -19,6 +19,7 @@ class ContainedStaging:
     def __init__(self, local: Staging | None, upload: Upload, shares: Shares, keep_beside: Mapping[str, str]) -> None:
         self.notes: list[str] = []
         self.kept: list[str] = []
+        self.stays: list[str] = []
         self._local = local
         self._upload = upload
         self._shares = shares
@@ -80,4 +81,4 @@ class ContainedStaging:
             if self._is_handed_over and not self._settled:
                 self._upload.close()
             elif not self._settled:
-                self.notes += self._upload.put_back()
+                self.stays += self._upload.put_back()

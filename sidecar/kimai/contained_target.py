@@ -183,7 +183,7 @@ class ContainedTarget(Contained):
         Who takes over Kimai could lay such a folder there, and have moved what lies on its volumes: to which it may
         write itself, but for the settings.
         """
-        return user in (os.geteuid(), self.owner()[0])
+        return user == os.geteuid() or user == self.owner()[0]
 
     def check_cache(self) -> None:
         """Raise `Refused` where no command can be run in the container: Kimai could not be tried afterwards.

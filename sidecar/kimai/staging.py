@@ -71,6 +71,7 @@ class Staging:
     ) -> None:
         self.notes: list[str] = []
         self.kept: list[str] = []
+        self.stays: list[str] = []  # here all can be taken away
         self._beside = dict(keep_beside or {})
         paths = {*user_data(root).paths, *also}
         environments = {path + BESIDE_SUFFIX for path in paths if path.startswith(".env")}

@@ -16,12 +16,13 @@ from sidecar.manifest import File, Manifest, Plugin
 class Exchange(Protocol):
     """Files on their way into place: `write` them all, `swap`, check, `settle`; leaving before that puts all back.
 
-    `notes` tells, a sentence each, what was not restored as it was, or where it was put back, what stays; `kept`: what
-    the backup doesn't have, and stays.
+    `notes` tells, a sentence each, what was not restored as it was; `kept`: what the backup doesn't have, and stays;
+    `stays`, a sentence each, what could not be taken away again when all was put back.
     """
 
     notes: list[str]
     kept: list[str]
+    stays: list[str]
 
     def write(self, file: File, chunks: Iterable[bytes] = ()) -> None:
         """Stage one file, folder or link. Raises `Damaged`, `Refused`, `StorageFailed`."""

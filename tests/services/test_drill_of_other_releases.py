@@ -57,6 +57,27 @@ def test_another_release_of_the_series_finds_an_index_that_was_lost(site: Site, 
     assert "table kimai2_timesheet: definition.indexes" in ran.out
 
 
+@pytest.mark.parametrize("lost", [b"CONSTRAINT", b"KEY"])
+def test_the_last_key_that_is_lost_is_lost_on_any_release(site: Site, scratch: str, lost: bytes) -> None:
+    site.sql(
+        "CREATE TABLE tail (id INT PRIMARY KEY, tag INT, KEY by_tag (tag), "
+        "CONSTRAINT FK_tail FOREIGN KEY (tag) REFERENCES kimai2_tags (id))"
+    )
+    made = site.backup()
+    seem_to_be_of(site.backups, made, another_release(site))
+    text = dump_of(site.backups, made)
+    begin = text.index(b"CREATE TABLE `tail` ")
+    create = text[begin : text.index(b";", begin)]
+    lines = [line.rstrip(b",") for line in create.split(b"\n")]
+    kept = [line for line in lines if not line.lstrip().startswith(lost)]
+    assert len(kept) < len(lines)
+    again = kept[0] + b"\n" + b",\n".join(kept[1:-1]) + b"\n" + kept[-1]
+    repack(site.backups, made, {"database.sql": (create, again)})
+    ran = site.run("drill")
+    assert ran.code == 7, ran.said
+    assert "table tail: definition." in ran.out
+
+
 def test_what_another_release_may_only_put_in_other_words_is_told_and_proves_rows(site: Site, scratch: str) -> None:
     made = site.backup()
     seem_to_be_of(site.backups, made, another_release(site))
@@ -101,14 +122,24 @@ def test_the_same_statement_speaks_of_a_backup_of_the_own_series(site: Site, scr
     assert f"{made}.failed.json" in site.shelf()
 
 
-def test_a_restore_tells_a_definition_that_another_release_shows_otherwise(site: Site) -> None:
+def test_a_restore_tells_an_index_that_is_lost_on_another_release_and_goes_on(site: Site) -> None:
     made = site.backup()
     seem_to_be_of(site.backups, made, another_release(site))
     lose_an_index(site, made)
     site.lose_all()
     ran = site.run("restore", made)
+    assert ran.code == 3, ran.said
+    assert "! table kimai2_timesheet: definition.indexes" in ran.out
+
+
+def test_a_restore_tells_what_another_release_may_only_put_in_other_words(site: Site) -> None:
+    made = site.backup()
+    seem_to_be_of(site.backups, made, another_release(site))
+    change_a_default(site.backups, made)
+    site.lose_all()
+    ran = site.run("restore", made)
     assert ran.code == 0, ran.said
-    assert "table kimai2_timesheet: definition.indexes" in ran.out
+    assert "table kimai2_timesheet: definition.columns" in ran.out
     assert "another release may only put it in other words" in ran.out
 
 
