@@ -19,6 +19,12 @@ TESTS = {
 }
 
 
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """pytest ends with an error where it collects both, which `make check` does not."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
+
+
 def run(folder: Path, source: str, ci: str) -> int:
     (folder / "tests").mkdir()
     (folder / "tests/conftest.py").write_bytes(CONFTEST.read_bytes())
