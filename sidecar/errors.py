@@ -35,7 +35,9 @@ class KimaiBackupError(Exception):
         self.mend = mend
 
     def __str__(self) -> str:
-        return f"{self.what}. {self.mend}" if self.mend else self.what
+        text = f"{self.what}. {self.mend}" if self.mend else self.what
+        # A file's name need not be UTF-8, and what is said of it goes to files and streams that are.
+        return text.encode(errors="backslashreplace").decode()
 
 
 class UsageError(KimaiBackupError):

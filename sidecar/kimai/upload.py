@@ -199,8 +199,14 @@ def put_back(engine: ContainerFiles, container: str, root: str, folder: Path) ->
 
 def told_to_stay(new: Iterable[bytes]) -> str:
     """What an admin is told of files that a restore brought and that stay."""
-    shown = ", ".join(os.fsdecode(path) for path in new)
+    shown = ", ".join(_in_a_line(path) for path in new)
     return f"what the restore brought and was not there stays in Kimai's container: {shown}"
+
+
+def _in_a_line(path: bytes) -> str:
+    """A name may hold whatever bytes: it becomes part of an error, which is one line of UTF-8."""
+    text = path.decode(errors="backslashreplace")
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _named(file: Path) -> set[bytes]:

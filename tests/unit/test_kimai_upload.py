@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import tarfile
 from pathlib import Path
 
@@ -126,6 +127,16 @@ def test_what_was_not_there_is_named_as_it_stays(tmp_path: Path) -> None:
     [sentence] = upload.put_back()
     assert "var/data/brought.pdf" in sentence
     assert "var/data/a.pdf" not in sentence
+
+
+def test_a_name_that_is_not_utf_8_can_be_said(tmp_path: Path) -> None:
+    upload = upload_to(FakeContainer({"var/data": OLD}), tmp_path)
+    upload.add(file("var/data/%E9.pdf", b"1", path_bytes=b"var/data/\xe9.pdf"), [b"1"])
+    upload.add(file("var/data/two%0Alines.pdf", b"1", path_bytes=b"var/data/two\nlines.pdf"), [b"1"])
+    upload.send()
+    [sentence] = upload.put_back()
+    assert "var/data/two\\nlines.pdf, var/data/\\xe9.pdf" in sentence
+    assert str(Unreachable(os.fsdecode(b"\xe9.pdf is not there"))).encode() == b"\\udce9.pdf is not there"
 
 
 def test_nothing_to_send_asks_for_nothing(tmp_path: Path) -> None:
