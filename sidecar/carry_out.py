@@ -16,8 +16,8 @@ from sidecar.kimai.target import Exchange, Rest
 from sidecar.manifest import Manifest
 from sidecar.restore_database import load_database, loading
 from sidecar.restore_files import check_as_saved, prepare_staging, stage_files
-from sidecar.restore_job import Job, Report, add, add_left
-from sidecar.restore_note import Phase, RestoreNote
+from sidecar.restore_job import Job, Report, add, add_left, enter
+from sidecar.restore_note import RestoreNote
 from sidecar.undisturbed import hold, undisturbed
 from sidecar.upgrade import begin as begin_migrating
 from sidecar.upgrade import migrate, migrating
@@ -77,16 +77,6 @@ def carry_out(
         raise
     job.state.clear_restore_note()
     report.step(f"{source.label} is restored")
-
-
-def enter(job: Job, note: RestoreNote, phase: Phase) -> None:
-    """Write down how far the restore is; where that can't be written it isn't there."""
-    before, note.phase = note.phase, phase
-    try:
-        job.state.write_restore_note(note)
-    except BaseException:
-        note.phase = before
-        raise
 
 
 def start(job: Job, source: Source | None, wish: Wish, rest: Rest, report: Report) -> None:

@@ -14,7 +14,7 @@ from sidecar.archive.source import Source, open_source
 from sidecar.catalog import Backup, Copy, read_manifest
 from sidecar.database import rights
 from sidecar.database.compare import Compared, Difference, compare, is_of_series
-from sidecar.database.fits import unknown_to
+from sidecar.database.fits import check_largest, unknown_to
 from sidecar.database.load import Load
 from sidecar.database.loaders import StatementRefused
 from sidecar.database.scratch import Open, scratch_database, sweep
@@ -123,7 +123,7 @@ class _Findings:
     same_series: bool = False
     tables: list[Compared] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
-    doubts: list[str] = field(default_factory=list)
+    doubts: list[Difference] = field(default_factory=list)
 
 
 def _drill_copy(job: Job, storage: Storage, backup: Backup, copy: Copy, left: list[str]) -> Proof:
@@ -142,7 +142,7 @@ def _drill_copy(job: Job, storage: Storage, backup: Backup, copy: Copy, left: li
     except Damaged as error:
         found.differences.append(str(error))
     for doubt in found.doubts[:_KEPT]:
-        log.warning("%s on %s: %s: another release may only put it in other words", backup.id, storage.name, doubt)
+        log.warning("%s on %s: %s", backup.id, storage.name, doubt.as_doubt)
     for difference in found.differences[:_KEPT]:
         log.error("%s on %s: %s", backup.id, storage.name, difference)
     return _proof(msgspec.structs.replace(whole, archive=manifest.archive), storage.name, started, found)
@@ -167,7 +167,7 @@ def _load_and_compare(job: Job, source: Source, expected: Database, found: _Find
             doubts: list[Difference] = []
             differences = compare(snapshot, expected, job.progress.advance, found.tables.append, doubts.append)
         found.differences += map(str, [*differences, *(each for each in doubts if each.is_lost)])
-        found.doubts += [str(each) for each in doubts if not each.is_lost]
+        found.doubts += [each for each in doubts if not each.is_lost]
 
 
 def _look_at_server(job: Job, name: str, expected: Database, found: _Findings) -> None:
@@ -181,17 +181,13 @@ def _look_at_server(job: Job, name: str, expected: Database, found: _Findings) -
                 f"the user of DRILL_DATABASE_URL lacks {', '.join(lacking)} on {name}",
                 mend=rights.for_drills(job.prefix),
             )
-        found.server, limit = f"{session.flavour} {session.server_version}", session.packet_limit
+        check_largest(session, expected, "the scratch server")
+        found.server = f"{session.flavour} {session.server_version}"
         found.same_flavour = session.flavour == expected.flavour
         found.same_series = is_of_series(session, expected)
         unknown = [] if found.same_series else unknown_to(session, expected)
     finally:
         session.close()
-    if expected.largest_statement > limit:
-        raise Refused(
-            f"the dump holds a statement of {expected.largest_statement} bytes, the scratch server takes {limit}",
-            mend=f"Set max_allowed_packet to {expected.largest_statement + 1024} or more there.",
-        )
     if not found.same_series:
         if unknown:
             first = "; ".join(unknown[:_SHOWN])
@@ -250,7 +246,7 @@ def _proof(manifest: Manifest, target: str, started: datetime, found: _Findings)
         drill_server=found.server,
         same_flavour=found.same_flavour,
         definitions_compared=found.same_series and not found.doubts,
-        doubts=found.doubts[:_KEPT],
+        doubts=[str(each) for each in found.doubts[:_KEPT]],
         newest_migration=database.newest_migration,
         tables=[TableProof(name=t.name, rows=t.rows, digest=t.digest, equal=t.equal) for t in found.tables],
         files=len(files),

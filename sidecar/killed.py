@@ -122,7 +122,8 @@ def take_back(
         if killed.done:
             kimai.finish(leftover.run_id)
         else:
-            kimai.recover(leftover.run_id)
+            for line in kimai.recover(leftover.run_id):
+                log.warning("%s", line)
     if then is not None:
         state.write_restore_note(then)
     else:

@@ -59,6 +59,7 @@ class Pack:
         self._progress.phase("files", total=self._survey.size)
         for entry in self._survey.entries:
             yield from self._file(entry)
+        self._survey.close()
         self.manifest = self._describe()
         text = encode(self.manifest)
         if len(text) > MANIFEST_LIMIT:

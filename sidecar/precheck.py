@@ -6,7 +6,7 @@ from typing import Literal
 
 from sidecar.archive.source import Source
 from sidecar.database import rights
-from sidecar.database.fits import unknown_to
+from sidecar.database.fits import check_largest, unknown_to
 from sidecar.database.objects import MARKER, marked
 from sidecar.database.server import Session, series, version_number
 from sidecar.database.url import parse
@@ -149,11 +149,7 @@ def check_rights(session: Session, backup: Database | None) -> None:
 
 def check_server(session: Session, backup: Database, checked: Checked) -> None:
     """Raise `Refused` for what the server doesn't take of the backup's."""
-    if backup.largest_statement > session.packet_limit:
-        raise Refused(
-            f"the dump holds a statement of {backup.largest_statement} bytes, the server takes {session.packet_limit}",
-            mend=f"Set max_allowed_packet to {backup.largest_statement + 1024} or more on the server.",
-        )
+    check_largest(session, backup)
     unknown = unknown_to(session, backup)
     if unknown:
         raise Refused(

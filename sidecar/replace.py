@@ -4,11 +4,11 @@ import logging
 from collections.abc import Callable
 
 from sidecar.archive.source import Source
-from sidecar.carry_out import carry_out, enter
+from sidecar.carry_out import carry_out
 from sidecar.errors import Exit, KimaiBackupError
 from sidecar.kimai.target import Rest
 from sidecar.manifest import Kimai, Manifest
-from sidecar.restore_job import Job, Report, add, add_left
+from sidecar.restore_job import Job, Report, add, add_left, enter
 from sidecar.restore_note import RestoreNote
 from sidecar.rollback import put_files_back, roll_back
 from sidecar.safety import save

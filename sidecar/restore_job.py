@@ -13,7 +13,7 @@ from sidecar.errors import Exit, KimaiBackupError, Refused
 from sidecar.kimai.target import Target
 from sidecar.making import Means
 from sidecar.report.progress import Progress
-from sidecar.restore_note import RestoreNote
+from sidecar.restore_note import Phase, RestoreNote
 from sidecar.state import State
 
 log = logging.getLogger(__name__)
@@ -55,6 +55,16 @@ def new_note(job: Job, source: Source, *, was_running: bool) -> RestoreNote:
         root=str(job.kimai.root.resolve()),
         was_running=was_running,
     )
+
+
+def enter(job: Job, note: RestoreNote, phase: Phase) -> None:
+    """Write down how far the restore is; where that can't be written it isn't there."""
+    before, note.phase = note.phase, phase
+    try:
+        job.state.write_restore_note(note)
+    except BaseException:
+        note.phase = before
+        raise
 
 
 def add(error: BaseException, sentence: str) -> None:
@@ -131,7 +141,7 @@ class Report:
         if difference.is_lost:
             self.lack(str(difference))
         else:
-            self.note(f"{difference}: another release may only put it in other words")
+            self.note(difference.as_doubt)
 
     def note(self, text: str) -> None:
         """Say and keep what an admin should know."""

@@ -10,7 +10,7 @@ import msgspec
 from sidecar.archive.names import escape_name
 from sidecar.archive.source import Source
 from sidecar.brief import some
-from sidecar.carry_out import begun, bring_up, enter, leave_note, settle_and_tidy_up, stopped_on_failure
+from sidecar.carry_out import begun, bring_up, leave_note, settle_and_tidy_up, stopped_on_failure
 from sidecar.database.load import Load
 from sidecar.errors import Refused
 from sidecar.kept import moved_by_backup, settings_beside
@@ -23,7 +23,7 @@ from sidecar.placed import check_placed
 from sidecar.precheck import Checked, read_whole
 from sidecar.precheck_lost import check_gate, check_tables
 from sidecar.restore_files import leads_outside, stage_lost
-from sidecar.restore_job import Job, Report, new_note
+from sidecar.restore_job import Job, Report, enter, new_note
 from sidecar.restore_note import RestoreNote
 from sidecar.restore_report import reported
 from sidecar.restore_tables import bring, bringing

@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 
 import msgspec
 
 from sidecar.archive.source import Source
 from sidecar.claim import check_mark
+from sidecar.database.fits import check_largest
 from sidecar.database.locked import drop_unchanged
 from sidecar.database.objects import MARKER, clear, contents_but_mark, mark, marked, sign_mark
 from sidecar.errors import Damaged, KimaiBackupError, NoSuchBackup, Refused, StorageFailed
@@ -15,7 +16,7 @@ from sidecar.killed import take_back_database
 from sidecar.kimai import console as asked
 from sidecar.kimai.target import Rest
 from sidecar.restore_database import load_anew
-from sidecar.restore_job import Job, Report
+from sidecar.restore_job import Job, Report, enter
 from sidecar.restore_note import Replacing, RestoreNote
 from sidecar.unwritten import Known, check_unused, holds, refuse_written_files, tell_way_out, written_since
 
@@ -32,15 +33,15 @@ def roll_back(
     """
     rest.is_wanted = False
     rest.stop()
-    may_be_written = known is not None and note.phase == "in place"
-    if known is not None and may_be_written:
+    if note.phase != "in place":
+        known = None  # nobody can have worked with it
+    if known is not None:
         refuse_written_files(job, note, known())
     # What can't be looked at would keep the files from being put back: seen before anything is dropped.
     job.kimai.leftovers()
     if _is_ours(job, note):
         with whole_safety(job, note, is_dropped=note.phase != "in place") as safety:
-            _check_room(job, safety)
-            _drop_what_was_restored(job, note, discard=not may_be_written)
+            _drop_what_was_restored(job, note, safety, discard=known is None)
             lacks = put_files_back(job, note)
             lacks += load_anew(job, safety, report)
     else:
@@ -103,22 +104,13 @@ def whole_safety(job: Job, note: RestoreNote, *, is_dropped: bool) -> Iterator[S
         yield source
 
 
-def _check_room(job: Job, safety: Source) -> None:
-    """Raise `Refused` where the server takes no statement as large as the dump has, as it did at first."""
-    largest = safety.manifest.database.largest_statement if safety.manifest is not None else 0
-    with closing(job.connect()) as session:
-        limit = session.packet_limit
-    if largest > limit:
-        raise Refused(
-            f"{safety.label} holds a statement of {largest} bytes, the server takes {limit}: nothing is put back",
-            mend=f"Set max_allowed_packet to {largest + 1024} or more on the server.",
-        )
-
-
-def _drop_what_was_restored(job: Job, note: RestoreNote, *, discard: bool) -> None:
+def _drop_what_was_restored(job: Job, note: RestoreNote, safety: Source, *, discard: bool) -> None:
     """Until something is dropped the journal says what it said: one that is killed before is asked the same again."""
     session = job.connect()
     try:
+        if safety.manifest is not None:
+            # The server may have been started again since, with another limit.
+            check_largest(session, safety.manifest.database)
         if marked(session) is None:
             mark(session, note.run_id)
         if not discard and contents_but_mark(session):
@@ -136,8 +128,8 @@ def _drop_what_was_restored(job: Job, note: RestoreNote, *, discard: bool) -> No
 
 def _begin(job: Job, note: RestoreNote, about_to_drop: int = 0) -> None:
     assert note.replacing is not None  # noqa: S101 - what this module is for
-    note.phase, note.replacing.about_to_drop = "rolling back", about_to_drop
-    job.state.write_restore_note(note)
+    note.replacing.about_to_drop = about_to_drop
+    enter(job, note, "rolling back")
 
 
 def _tell_whether_it_is_back(job: Job, note: RestoreNote) -> list[str]:

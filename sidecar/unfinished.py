@@ -86,7 +86,7 @@ def rollback(job: Job, *, discard: bool = False, dry_run: bool = False) -> Repor
             if is_touched:
                 _roll_back(job, note, rest, report, known)
             else:
-                _leave_as_it_is(job, rest)
+                _leave_as_it_is(job, rest, report)
         if not is_touched:
             # Once Kimai runs again.
             job.state.clear_restore_note()
@@ -94,10 +94,11 @@ def rollback(job: Job, *, discard: bool = False, dry_run: bool = False) -> Repor
         return report
 
 
-def _leave_as_it_is(job: Job, rest: Rest) -> None:
+def _leave_as_it_is(job: Job, rest: Rest, report: Report) -> None:
     """Nothing was touched by this one, but files may be left of one before it whose journal is lost."""
     for leftover in job.kimai.leftovers():
-        job.kimai.recover(leftover.run_id)
+        for line in job.kimai.recover(leftover.run_id):
+            report.lack(line)
     if rest.is_wanted:
         rest.start()
 

@@ -35,6 +35,11 @@ class Difference:
     def __str__(self) -> str:
         return f"{self.where}: {self.what} was {self.expected}, is {self.found}"
 
+    @property
+    def as_doubt(self) -> str:
+        """What is told of it where the server is of another release than the one that it was read on."""
+        return f"{self}: another release may only put it in other words"
+
 
 Doubt = Callable[[Difference], None]
 """Hears of a difference that may be in the words alone."""

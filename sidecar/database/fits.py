@@ -1,4 +1,4 @@
-"""What of a dump's definitions a server doesn't know, asked before anything is loaded: collations, engines, kinds."""
+"""What of a dump a server doesn't know or take, asked before anything is loaded: collations, engines, kinds, sizes."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from pymysql.constants import ER
 
 from sidecar.brief import some
 from sidecar.database.server import QueryFailed, Session, quote_name
+from sidecar.errors import Refused
 from sidecar.manifest import Database
 
 _MARIADBS_OWN = {"sequence", "package", "package body"}
@@ -31,6 +32,15 @@ def unknown_to(session: Session, dump: Database) -> list[str]:
     if session.flavour == "mysql":
         found += [f"{each.kind} {each.name}" for each in dump.objects if each.kind in _MARIADBS_OWN]
     return found
+
+
+def check_largest(session: Session, dump: Database, server: str = "the server") -> None:
+    """Raise `Refused` where the server takes no statement as large as the dump's largest; `server` is its name here."""
+    if dump.largest_statement > session.packet_limit:
+        raise Refused(
+            f"the dump holds a statement of {dump.largest_statement} bytes, {server} takes {session.packet_limit}",
+            mend=f"Set max_allowed_packet to {dump.largest_statement + 1024} or more on {server}.",
+        )
 
 
 def _collations(definition: dict[str, object]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Kimai itself: whether its version, its secret and its files can be had."""
 
 from collections.abc import Iterator
+from contextlib import closing
 
 from sidecar.errors import Exit
 from sidecar.probes.job import Finding, Job
@@ -25,10 +26,11 @@ def files(job: Job) -> Iterator[Finding]:
     """Whether each of its files can be opened, and what is missing among them."""
     survey = job.kimai().survey()
     every = [entry for entry in survey.entries if entry.kind == "file"]
-    for entry in every:
-        # Root without its usual capabilities finds out by opening alone.
-        if (reading := survey.open(entry)) is not None:
-            reading.close()
+    with closing(survey):
+        for entry in every:
+            # Root without its usual capabilities finds out by opening alone.
+            if (reading := survey.open(entry)) is not None:
+                reading.close()
     lacking = [*survey.unreadable, *survey.missing]
     if lacking:
         names = ", ".join(lacking[:5])

@@ -5,7 +5,7 @@ import re
 import zipfile
 
 from tests.support.cli import Site
-from tests.support.drill import change_a_default, dump_of, failed, repack
+from tests.support.drill import change_a_default, dump_of, failed, lose_an_index, repack
 
 TABLE = "kimai2_timesheet"
 
@@ -35,10 +35,7 @@ def test_one_byte_changed(site: Site, scratch: str) -> None:
 
 def test_an_index_lost(site: Site, scratch: str) -> None:
     made = site.backup()
-    text = dump_of(site.backups, made)
-    at = text.index(b"  KEY `", text.index(b"CREATE TABLE `kimai2_timesheet` "))
-    line = text[at : text.index(b"\n", at) + 1]
-    repack(site.backups, made, {"database.sql": (line, b"")})
+    lose_an_index(site.backups, made)
     assert f"table {TABLE}: definition.indexes" in failed(site, made, scratch).out
 
 

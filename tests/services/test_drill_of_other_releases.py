@@ -5,7 +5,16 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import Site, make_site
-from tests.support.drill import change_a_default, dump_of, proof, repack, scratch_user, scratches, seem_to_be_of
+from tests.support.drill import (
+    change_a_default,
+    dump_of,
+    lose_an_index,
+    proof,
+    repack,
+    scratch_user,
+    scratches,
+    seem_to_be_of,
+)
 from tests.support.servers import Server
 
 UNKNOWN = (b"` varchar(", b"` letters(")
@@ -33,12 +42,6 @@ def a_newer_series(site: Site) -> str:
     return f"{major}.{minor + 1}.{patch}"
 
 
-def lose_an_index(site: Site, made: str) -> None:
-    text = dump_of(site.backups, made)
-    at = text.index(b"  KEY `", text.index(b"CREATE TABLE `kimai2_timesheet` "))
-    repack(site.backups, made, {"database.sql": (text[at : text.index(b"\n", at) + 1], b"")})
-
-
 def test_another_release_of_the_series_proves_definitions_too(site: Site, scratch: str) -> None:
     made = site.backup()
     seem_to_be_of(site.backups, made, another_release(site))
@@ -51,7 +54,7 @@ def test_another_release_of_the_series_proves_definitions_too(site: Site, scratc
 def test_another_release_of_the_series_finds_an_index_that_was_lost(site: Site, scratch: str) -> None:
     made = site.backup()
     seem_to_be_of(site.backups, made, another_release(site))
-    lose_an_index(site, made)
+    lose_an_index(site.backups, made)
     ran = site.run("drill")
     assert ran.code == 7, ran.said
     assert "table kimai2_timesheet: definition.indexes" in ran.out
@@ -125,7 +128,7 @@ def test_the_same_statement_speaks_of_a_backup_of_the_own_series(site: Site, scr
 def test_a_restore_tells_an_index_that_is_lost_on_another_release_and_goes_on(site: Site) -> None:
     made = site.backup()
     seem_to_be_of(site.backups, made, another_release(site))
-    lose_an_index(site, made)
+    lose_an_index(site.backups, made)
     site.lose_all()
     ran = site.run("restore", made)
     assert ran.code == 3, ran.said

@@ -69,6 +69,12 @@ def dump_of(folder: Path, made: str) -> bytes:
         return archive.read("database.sql")
 
 
+def lose_an_index(folder: Path, made: str) -> None:
+    text = dump_of(folder, made)
+    at = text.index(b"  KEY `", text.index(b"CREATE TABLE `kimai2_timesheet` "))
+    repack(folder, made, {"database.sql": (text[at : text.index(b"\n", at) + 1], b"")})
+
+
 def change_a_default(folder: Path, made: str) -> None:
     """Of a column of kimai2_timesheet, from 0 to 1."""
     text = dump_of(folder, made)
